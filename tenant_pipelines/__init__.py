@@ -1,0 +1,1 @@
+"""Creates, repairs and removes the tenants of a SaaS company across nine outside systems."""
