@@ -1,0 +1,218 @@
+"""Every setting of the product, in one place.
+
+A setting `x` is the variable `TENANT_PIPELINES_X`, taken from (first wins) the environment, `.env`, the local stack's
+`.local/settings.env`, and files named after the variable in lower case in `TENANT_PIPELINES_SECRETS_DIR`.
+Nothing that opens a door has a default. Times are in seconds.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tenant_pipelines.domain.plans import TIER_OF_PLAN
+from tenant_pipelines.domain.retries import RETRIES, Group, Retries
+from tenant_pipelines.domain.tenant import Tier
+
+PREFIX = "TENANT_PIPELINES_"
+ENV_FILES = (".local/settings.env", ".env")
+
+Seconds = Annotated[float, Field(gt=0, le=90 * 24 * 3600)]
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+class InvalidSettings(Exception):
+    """Some settings are missing or wrong; the message names every one of them, and shows no value."""
+
+
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return value.rstrip("/")
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql://")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+
+
+class TierLimits(BaseModel):
+    """What a tenant of one tier gets."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    storage_bytes: int = Field(gt=0)
+    """The quota of its bucket."""
+    replicas: int = Field(ge=1, le=100)
+    """Copies of its application."""
+    cpu: int = Field(ge=10)
+    """Thousandths of a core for each copy."""
+    memory: int = Field(ge=16 * MIB)
+    """Bytes for each copy."""
+
+
+DEFAULT_LIMITS = {
+    Tier.POOLED: TierLimits(storage_bytes=5 * GIB, replicas=1, cpu=100, memory=128 * MIB),
+    Tier.BRIDGE: TierLimits(storage_bytes=50 * GIB, replicas=2, cpu=250, memory=256 * MIB),
+    Tier.SILO: TierLimits(storage_bytes=500 * GIB, replicas=3, cpu=500, memory=512 * MIB),
+}
+
+
+def _retry_fields() -> dict[str, Any]:
+    """`retry_GROUP_attempts`, `_first_wait`, `_longest_wait`, `_one_attempt`, `_all_attempts` for every group."""
+    fields: dict[str, Any] = {}
+    for group, policy in RETRIES.items():
+        fields[f"retry_{group}_attempts"] = (int, Field(policy.attempts, ge=1, le=1000))
+        for name in ("first_wait", "longest_wait", "one_attempt", "all_attempts"):
+            fields[f"retry_{group}_{name}"] = (Seconds, getattr(policy, name))
+    return fields
+
+
+RetrySettings = create_model("RetrySettings", __base__=BaseSettings, **_retry_fields())
+"""The contract's retry table, a setting for each number."""
+
+
+class Settings(RetrySettings):  # type: ignore[valid-type, misc]
+    """The settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    # The database
+    database_url: PostgresUrl
+    """The ledger and the tenants, as the role control_plane."""
+    provisioner_database_url: PostgresUrl
+    """The same database as the role provisioner, who makes tenants' schemas and roles."""
+
+    # Identity
+    keycloak_url: HttpUrl
+    """With its base path, as http://127.0.0.1:8180/auth."""
+    keycloak_realm: str = "ananta-saas"
+    keycloak_client_id: str = "provisioner"
+    """A service account with manage-organizations, manage-users and view-realm."""
+    keycloak_client_secret: SecretStr
+
+    # Storage
+    s3_url: HttpUrl
+    s3_region: str = "us-east-1"
+    s3_access_key: str
+    s3_secret_key: SecretStr
+    s3_bucket_prefix: str = Field("tenant-", pattern=r"^[a-z0-9][a-z0-9-]{0,29}$")
+    """Before the tenant's key; bucket names are global on AWS. The name used is recorded per tenant."""
+    s3_accept_missing: frozenset[str] = frozenset()
+    """Features that this S3 server may lack (it answers 501): public_access_block, encryption, lifecycle."""
+
+    # Infrastructure
+    terraform_url: HttpUrl
+    terraform_organization: str
+    terraform_token: SecretStr
+
+    # Deployment
+    deployment_target: Literal["kubernetes", "docker"] = "kubernetes"
+    """For tenants whose step 7 is still to come; recorded per tenant, so that undo uses the tenant's own."""
+    kubernetes_url: HttpUrl
+    kubernetes_token: SecretStr
+    kubernetes_ca_file: Path | None = None
+    docker_url: str = "tcp://127.0.0.1:2375"
+    application_image: str
+    application_url: str = "https://{host}"
+    """Where a tenant's application answers; {host} is its first domain."""
+    admin_portal_url: str = "https://{host}/admin"
+
+    # DNS
+    dns_server: str = Field(pattern=r"^[^:]+:\d+$")
+    """host:port of the primary that takes updates (RFC 2136)."""
+    dns_zone: str
+    dns_key_name: str
+    dns_key_secret: SecretStr
+    """TSIG, hmac-sha256, base64."""
+
+    # Billing, notifications, app plane
+    stripe_url: HttpUrl = "https://api.stripe.com"
+    stripe_key: SecretStr
+    novu_url: HttpUrl = "https://api.novu.co"
+    novu_key: SecretStr
+    novu_template_welcome: str = "tenant-welcome"
+    app_plane_url: HttpUrl
+    app_plane_webhook_secret: SecretStr
+    """Signs what we send (whsec_…)."""
+    app_plane_signal_secret: SecretStr
+    """Signs what the app plane sends back (whsec_…)."""
+
+    # Tenants
+    plans: Mapping[str, Tier] = Field(default_factory=lambda: dict(TIER_OF_PLAN))
+    """From plan to tier, without the `plan-` before it."""
+    limits: Mapping[Tier, TierLimits] = Field(default_factory=lambda: dict(DEFAULT_LIMITS))
+
+    # Time
+    retry_delays: tuple[Seconds, ...] = (60, 300, 900, 3600, 7200)
+    """Before each automatic retry of a whole workflow whose failure was transient."""
+    undo_retry_every: Seconds = 300
+    """Between two tries of a rollback whose undo failed."""
+    undo_retry_for: Seconds = 24 * 3600
+    """After this long an undo that still fails counts as not to be finished."""
+    sweep_after: Seconds = 120
+    """The longest a lost call may still take effect; then everything with the tenant's mark is looked up again."""
+    app_plane_wait: Seconds = 300
+    """For the appPlaneProvisioned signal; then the workflow completes and the confirmation stays pending."""
+    wait_in_worker: Seconds = 15
+    """The longest a step sleeps in its worker."""
+
+    # Doors
+    rest_host: str = "127.0.0.1"
+    rest_port: int = Field(14000, ge=1, le=65535)
+    dagster_url: HttpUrl = "http://127.0.0.1:3000"
+
+    # Logs
+    log_format: Literal["json", "text"] = "json"
+    log_file: Path | None = None
+    """The one stream of the local stack, besides stderr."""
+
+    def retries(self) -> Mapping[Group, Retries]:
+        """The retry table with every number as it is set."""
+        return {group: self._retries(group) for group in Group}
+
+    def _retries(self, group: Group) -> Retries:
+        def value(name: str) -> Any:  # noqa: ANN401 - int or float, as the field says
+            return getattr(self, f"retry_{group}_{name}")
+
+        return Retries(
+            attempts=value("attempts"),
+            first_wait=value("first_wait"),
+            longest_wait=value("longest_wait"),
+            one_attempt=value("one_attempt"),
+            all_attempts=value("all_attempts"),
+        )
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises: InvalidSettings, naming every missing or invalid one.
+    """
+    secrets = os.environ.get(f"{PREFIX}SECRETS_DIR")
+    try:
+        return Settings(_env_file=ENV_FILES, _secrets_dir=secrets)
+    except ValidationError as error:
+        lines = sorted(f"  {_variable(e['loc'])}: {_reason(e)}" for e in error.errors())
+        raise InvalidSettings(
+            "Settings are missing or wrong:\n" + "\n".join(lines) + "\n"
+            "Set them in the environment, in .env, or as files in TENANT_PIPELINES_SECRETS_DIR; "
+            "on the local stack, `make up` writes them to .local/settings.env."
+        ) from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return PREFIX + ".".join(str(part) for part in location).upper()
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    return "missing" if error["type"] == "missing" else str(error["msg"]).removeprefix("Value error, ")
