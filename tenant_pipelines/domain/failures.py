@@ -145,3 +145,24 @@ class InfrastructureFailed(Permanent):
     """A Terraform run ended errored; it is run again only by a restart."""
 
     code = "InfrastructureFailed"
+
+
+class Unexpected(Answered):
+    """A mistake of our own (or a library's): only its kind and place are told, since its text may hold anything."""
+
+    code = "Unexpected"
+
+    @classmethod
+    def of(cls, error: Exception) -> "Unexpected":
+        """The failure for an exception that no adapter has translated."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = f" in {trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace else ""
+        return cls("The step", f"ended with an unexpected {type(error).__name__}{place}")
+
+
+class TimeIsUp(Failure):
+    """The time for all attempts is over while the step was still waiting."""
+
+    code = "Timeout"

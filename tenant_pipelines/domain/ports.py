@@ -228,3 +228,24 @@ class AppPlane(Protocol):
     def notify(self, *, event: TenantProvisioned, call: Call) -> Ensured:
         """`call.key` is the webhook-id, stable across attempts."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRow:
+    """A row of `tenant_management.resources`: one thing the tenant has, as the rest of the company sees it."""
+
+    type: str
+    external_identifier: str
+    metadata: Mapping[str, str]
+
+
+class Records(Protocol):
+    """Our own database: the tenant's resource rows."""
+
+    def ensure_resources(self, *, rows: Sequence[ResourceRow], mark: Mark, call: Call) -> Sequence[Ensured]:
+        """Exactly these rows, in one transaction."""
+        ...
+
+    def remove_resources(self, *, mark: Mark, call: Call) -> Sequence[Removal]: ...
+
+    def find(self, *, mark: Mark, call: Call) -> Sequence[ObjectRef]: ...

@@ -35,6 +35,7 @@ create table if not exists engine.executions (
     undo_failing_since timestamptz,
     next_undo_at      timestamptz,
     sweep_until       timestamptz,
+    losses            integer not null default 0,
     started_at        timestamptz not null default now(),
     updated_at        timestamptz not null default now(),
     closed_at         timestamptz,

@@ -1,0 +1,107 @@
+"""The wait for the app plane: one signal ends it, or its time does; a late one clears the mark that stays."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from tenant_pipelines.domain.failures import WebhookRejected
+from tenant_pipelines.domain.workflow import Side, State, StepState
+from tenant_pipelines.ledger import endings
+from tenant_pipelines.ledger.claims import remember
+from tenant_pipelines.ledger.database import Transaction
+
+
+class Received(StrEnum):
+    """What a signal came to."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EARLY = "early"
+    """Kept until the step waits for it."""
+    LATE = "late"
+    """The workflow had completed without it: the pending mark is cleared."""
+    NO_EFFECT = "no_effect"
+
+
+def await_confirmation(tx: Transaction, execution: DictRow, step: str, signal: str, seconds: float) -> None:
+    """The step waits from now on; a signal that was faster ends it at once."""
+    tx.do("owe", tenant_id=execution["tenant_id"], step=step, execution_id=execution["id"])
+    early = tx.one("first_signal", execution_id=execution["id"], name=signal)
+    if early is not None:
+        settle(tx, execution, step, early["payload"])
+    else:
+        tx.do("await_signal", id=execution["id"], seconds=seconds, message=f"Waiting for the signal {signal}")
+
+
+def receive(tx: Transaction, execution: DictRow, step: str, payload: Mapping[str, Any]) -> Received:
+    """A signal that has just been recorded; the execution is locked."""
+    row = tx.one("step_of", execution_id=execution["id"], side=Side.DO, step=step)
+    state = State(execution["state"])
+    if state is State.FORWARD:
+        if row is None or row["state"] != StepState.WAITING or execution["waiting_until"] is None:
+            return Received.EARLY
+        return settle(tx, execution, step, payload)
+    if state is State.COMPLETED and payload["success"]:
+        settled = tx.one("settle_owed", tenant_id=execution["tenant_id"], step=step)
+        if settled is not None:
+            _step_done(tx, execution, step)
+            return Received.LATE
+    return Received.NO_EFFECT
+
+
+def settle(tx: Transaction, execution: DictRow, step: str, payload: Mapping[str, Any]) -> Received:
+    """The confirmation is here and waited for: the workflow ends with it."""
+    if payload["success"]:
+        tx.do("settle_owed", tenant_id=execution["tenant_id"], step=step)
+        _step_done(tx, execution, step)
+        endings.complete(tx, execution)
+        return Received.COMPLETED
+    said = str(payload.get("error") or "no reason given")[:300]
+    error = (
+        f"Failed to provision the app plane: App plane reported a failure: {said} "
+        f"({WebhookRejected.code}, not retried).\n"
+        f"Way out: mend it there, then: tenant-pipelines workflow restart {execution['workflow_id']}"
+    )
+    tx.do(
+        "fail_step",
+        execution_id=execution["id"],
+        side=Side.DO.value,
+        step=step,
+        state=StepState.FAILED.value,
+        error=error,
+        error_code=WebhookRejected.code,
+        found=Jsonb([]),
+    )
+    endings.fail_past_pivot(tx, execution, step=step, error=error, code=WebhookRejected.code)
+    return Received.FAILED
+
+
+def expire(tx: Transaction, execution: DictRow, step: str) -> None:
+    """Nobody confirmed in time: the workflow completes, and the confirmation stays visible as pending."""
+    tx.do(
+        "fail_step",
+        execution_id=execution["id"],
+        side=Side.DO.value,
+        step=step,
+        state=StepState.OWED.value,
+        error="appPlaneProvisioned did not come in time",
+        error_code="Pending",
+        found=Jsonb([]),
+    )
+    remember(tx, execution, "TimerFired", step=step)
+    endings.complete(tx, execution)
+
+
+def _step_done(tx: Transaction, execution: DictRow, step: str) -> None:
+    tx.do(
+        "finish_step",
+        execution_id=execution["id"],
+        side=Side.DO.value,
+        step=step,
+        state=StepState.DONE.value,
+        facts={},
+        found=Jsonb([]),
+    )

@@ -1,0 +1,111 @@
+"""The connection to the ledger: a small pool, one transaction a call, and patience while the server restarts."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import psycopg
+import psycopg.conninfo
+import tenacity
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from tenant_pipelines.domain.refusals import Code, Refused
+from tenant_pipelines.ledger.named_sql import all_queries
+
+Answer = TypeVar("Answer")
+Work = Callable[["Transaction"], Answer]
+
+_OPTIONS = (
+    "-c engine.acting=on -c statement_timeout=30000 -c lock_timeout=15000 -c idle_in_transaction_session_timeout=60000"
+)
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+
+
+class Transaction:
+    """One transaction: named queries with bound values."""
+
+    def __init__(self, connection: psycopg.Connection[DictRow]) -> None:
+        self._connection = connection
+
+    def one(self, query: str, **values: object) -> DictRow | None:
+        """The first row, or None."""
+        return self._run(query, values).fetchone()
+
+    def only(self, query: str, **values: object) -> DictRow:
+        """The row that must be there."""
+        row = self.one(query, **values)
+        if row is None:
+            raise LookupError(f"{query} found nothing")
+        return row
+
+    def all(self, query: str, **values: object) -> list[DictRow]:
+        """Every row."""
+        return self._run(query, values).fetchall()
+
+    def do(self, query: str, **values: object) -> int:
+        """How many rows were written."""
+        return self._run(query, values).rowcount
+
+    def _run(self, query: str, values: Mapping[str, object]) -> psycopg.Cursor[DictRow]:
+        bound = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in values.items()}
+        return self._connection.execute(all_queries()[query].encode(), bound)
+
+
+class Database:
+    """The ledger's database.
+
+    Args:
+        url: `postgresql://` of the role control_plane.
+        patience: seconds for which a transaction is tried again while the server is away.
+        size: connections at most.
+    """
+
+    def __init__(self, url: str, *, patience: float = 60.0, size: int = 4) -> None:
+        self._url = url
+        self._patience = patience
+        self._pool: ConnectionPool[psycopg.Connection[DictRow]] = ConnectionPool(
+            url,
+            min_size=0,
+            max_size=size,
+            timeout=min(patience, 10.0),
+            open=True,
+            connection_class=psycopg.Connection[DictRow],
+            kwargs={
+                "row_factory": dict_row,
+                "connect_timeout": 5,
+                "options": _OPTIONS,
+                "application_name": "tenant-pipelines",
+            },
+            check=ConnectionPool.check_connection,
+        )
+
+    def run(self, work: Work[Answer]) -> Answer:
+        """Do the work in one transaction; once more after a lost connection, so it must be safe to repeat.
+
+        Raises: Refused UNAVAILABLE when the server stays away; whatever `work` raises, with nothing written.
+        """
+        tries = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_AWAY),
+            stop=tenacity.stop_after_delay(self._patience),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
+            reraise=True,
+        )
+        try:
+            answer: Answer = tries(self._once, work)
+        except _AWAY as error:
+            raise Refused(Code.UNAVAILABLE, "The ledger's database does not answer. Try again in a moment.") from error
+        return answer
+
+    def _once(self, work: Work[Answer]) -> Answer:
+        with self._pool.connection() as connection:
+            return work(Transaction(connection))
+
+    def away(self) -> str:
+        """What is to be said of a server that does not answer; a workflow's error may name host and port."""
+        where = psycopg.conninfo.conninfo_to_dict(self._url)
+        return f"does not answer: Connection refused (ECONNREFUSED) {where.get('host')}:{where.get('port', 5432)}"
+
+    def close(self) -> None:
+        """Close the pool and its threads."""
+        self._pool.close()

@@ -1,0 +1,376 @@
+"""The ledger as operators and sensors see it: claims from outside of runs, signals, and what there is to read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+import psycopg.errors
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from tenant_pipelines.domain.refusals import Code, Refused
+from tenant_pipelines.domain.tenant import Tenant
+from tenant_pipelines.domain.workflow import Execution, Kind, Leftover, Side, State, StepState
+from tenant_pipelines.ledger import confirmation, endings
+from tenant_pipelines.ledger.claims import Claimant, claim_provision, remember
+from tenant_pipelines.ledger.confirmation import Received
+from tenant_pipelines.ledger.database import Database, Transaction
+from tenant_pipelines.ledger.rows import execution_of, tenant_of
+from tenant_pipelines.saga.catalogue import Catalogue
+
+LOSSES_ALLOWED = 2
+"""Workers a step may lose; with one more it fails (WorkerLost)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A tenant's row to be written, with its contact and, where it has a plan, its subscription."""
+
+    key: str
+    name: str
+    tier: str
+    domains: tuple[str, ...]
+    first_name: str
+    last_name: str
+    email: str
+    plan_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorLedger:
+    """Reads and claims."""
+
+    database: Database
+
+    def create_tenant(self, new: NewRow, claimant: Claimant) -> Tenant:
+        """Write the tenant's row.
+
+        Raises: Refused KEY_TAKEN, DOMAIN_TAKEN.
+        """
+        tenant_id = uuid4()
+
+        def work(tx: Transaction) -> Tenant:
+            tx.only("insert_tenant", id=tenant_id, key=new.key, name=new.name, tier=new.tier, domains=list(new.domains))
+            tx.do(
+                "insert_contact",
+                tenant_id=tenant_id,
+                first_name=new.first_name,
+                last_name=new.last_name,
+                email=new.email,
+            )
+            if new.plan_id is not None:
+                tx.do("insert_subscription", tenant_id=tenant_id, plan_id=new.plan_id)
+            _act(tx, claimant, "create_tenant", tenant_id=tenant_id, changes={"key": new.key, "tier": new.tier})
+            return tenant_of(tx.only("tenant_with_all", tenant_id=tenant_id))
+
+        try:
+            return self.database.run(work)
+        except psycopg.errors.UniqueViolation as error:
+            raise _taken(error, new) from error
+
+    def claim_provision(
+        self, tenant_id: UUID, *, version: int, claimant: Claimant, given: Mapping[str, Any]
+    ) -> Execution:
+        """Insert an execution under a new run id: the caller launches that run."""
+        run_id = uuid4()
+
+        def work(tx: Transaction) -> Execution:
+            row = claim_provision(
+                tx, tenant_id=tenant_id, run_id=run_id, version=version, claimant=claimant, given=given
+            )
+            return execution_of(row)
+
+        return self.database.run(work)
+
+    def claim_rollback(self, execution_id: UUID, *, by: str) -> Execution | None:
+        """Claim the rollback that is due, for the run id in the answer; None when somebody else has it, or none is."""
+
+        def work(tx: Transaction) -> Execution | None:
+            runs = tx.only("count_runs", execution_id=execution_id)["n"]
+            run_id = _next_run_id(execution_id, runs)
+            row = tx.one("claim_rollback", id=execution_id, run_id=run_id, by=by, runs=runs)
+            if row is None:
+                return None
+            tx.do("insert_run", run_id=run_id, execution_id=execution_id, kind=Kind.ROLLBACK.value)
+            remember(tx, row, "RollbackStarted", details={"by": by})
+            return execution_of(row)
+
+        return self.database.run(work)
+
+    def replace_lost_run(self, execution: Execution, catalogue: Catalogue) -> Execution | None:
+        """A run has ended without finishing what it was there for: claim its continuation, under a new run id.
+
+        Answers None when somebody else has, or when the step had lost too many workers and has failed (WorkerLost).
+        """
+
+        def work(tx: Transaction) -> Execution | None:
+            row = tx.only("lock_execution", id=execution.id)
+            if row["run_id"] != execution.run_id or row["closed_at"] is not None:
+                return None
+            lost = tx.one("count_loss", execution_id=execution.id, lost_run_id=execution.run_id)
+            losses = lost["losses"] if lost else row["losses"] + 1
+            if losses > LOSSES_ALLOWED and row["state"] == State.FORWARD:
+                step = lost["step"] if lost else _first_open_step(tx, execution.id, catalogue)
+                _worker_lost(tx, row, step, catalogue)
+                return None
+            runs = tx.only("count_runs", execution_id=execution.id)["n"]
+            run_id = _next_run_id(execution.id, runs)
+            kind = Kind.CONTINUATION if row["state"] == State.FORWARD else Kind.ROLLBACK
+            replaced = tx.one(
+                "replace_run",
+                id=execution.id,
+                run_id=run_id,
+                lost_run_id=execution.run_id,
+                message="Going on after a lost worker",
+            )
+            if replaced is None:
+                return None
+            tx.do("insert_run", run_id=run_id, execution_id=execution.id, kind=kind.value)
+            remember(tx, row, "WorkerLost", step=lost["step"] if lost else None, details={"run": str(execution.run_id)})
+            return execution_of(replaced)
+
+        return self.database.run(work)
+
+    def first_open_step(self, execution_id: UUID, catalogue: Catalogue) -> str:
+        """The first step of the forward side that is not behind us."""
+        return self.database.run(lambda tx: _first_open_step(tx, execution_id, catalogue))
+
+    def request_cancel(self, workflow_id: str, claimant: Claimant) -> Execution:
+        """Record the wish; whoever acts for the execution sees it.
+
+        Raises: Refused NOT_FOUND, WRONG_STATE.
+        """
+
+        def work(tx: Transaction) -> Execution:
+            newest = _newest(tx, workflow_id)
+            if newest["closed_at"] is not None:
+                raise Refused(
+                    Code.WRONG_STATE, f"Workflow {workflow_id} is {State(newest['state']).word}: not running."
+                )
+            if tx.one("request_cancel", id=newest["id"], by=claimant.by, reason=claimant.reason) is not None:
+                remember(tx, newest, "WorkflowExecutionCancelRequested", details={"by": claimant.by})
+                _act(tx, claimant, "cancel", execution=newest)
+            return execution_of(tx.only("execution", id=newest["id"]))
+
+        return self.database.run(work)
+
+    def end_forward_side(self, execution: Execution) -> None:
+        """A cancelled run will take no further step: its rollback is due."""
+
+        def work(tx: Transaction) -> None:
+            tx.one(
+                "rollback_due",
+                id=execution.id,
+                failed_step=None,
+                error=None,
+                error_code="Cancelled",
+                transient=False,
+            )
+
+        self.database.run(work)
+
+    def cancel_past_pivot(self, execution: Execution, catalogue: Catalogue) -> None:
+        """Cancelled when the tenant was ACTIVE already: it stays so, and what was not done is owed."""
+        step = catalogue.step(self.first_open_step(execution.id, catalogue))
+
+        def work(tx: Transaction) -> None:
+            row = tx.only("lock_execution", id=execution.id)
+            if row["closed_at"] is None:
+                endings.cancel_past_pivot(tx, row, [s.name for s in catalogue.steps if s.number >= step.number])
+
+        self.database.run(work)
+
+    def receive_signal(
+        self, workflow_id: str, *, name: str, step: str, payload: Mapping[str, Any], key: str, claimant: Claimant
+    ) -> tuple[Received, Execution]:
+        """Record a signal to the newest execution, once per key, and do what follows from it.
+
+        Raises: Refused NOT_FOUND.
+        """
+
+        def work(tx: Transaction) -> tuple[Received, Execution]:
+            row = tx.only("lock_execution", id=_newest(tx, workflow_id)["id"])
+            fresh = tx.one(
+                "insert_signal",
+                execution_id=row["id"],
+                name=name,
+                dedupe_key=key,
+                payload=dict(payload),
+                by=claimant.by,
+            )
+            if fresh is None:
+                return Received.NO_EFFECT, execution_of(row)
+            remember(tx, row, "WorkflowExecutionSignaled", details={"signal": name, "by": claimant.by})
+            received = confirmation.receive(tx, row, step, payload)
+            _act(tx, claimant, f"signal {name}", execution=row, changes={"effect": received.value})
+            return received, execution_of(tx.only("execution", id=row["id"]))
+
+        return self.database.run(work)
+
+    def expire_confirmation(self, execution: Execution, step: str) -> Execution | None:
+        """The time for the confirmation is over: complete without it. None when it was not (any more) waited for."""
+
+        def work(tx: Transaction) -> Execution | None:
+            row = tx.only("lock_execution", id=execution.id)
+            if row["closed_at"] is not None or row["waiting_until"] is None:
+                return None
+            confirmation.expire(tx, row, step)
+            return execution_of(tx.only("execution", id=execution.id))
+
+        return self.database.run(work)
+
+    def execution(self, workflow_id: str) -> Execution:
+        """The newest execution of the workflow.
+
+        Raises: Refused NOT_FOUND.
+        """
+        return execution_of(self.database.run(lambda tx: _newest(tx, workflow_id)))
+
+    def execution_of_run(self, run_id: UUID) -> Execution | None:
+        """The execution that a Dagster run was recorded for, or None."""
+        row = self.database.run(lambda tx: tx.one("execution_of_run", run_id=run_id))
+        return execution_of(row) if row else None
+
+    def unattended(self, *, quiet: float, after: tuple[datetime, UUID], limit: int) -> list[Execution]:
+        """Running executions whose row has not changed for `quiet` seconds, oldest first, after the cursor."""
+        rows = self.database.run(
+            lambda tx: tx.all("unattended_executions", quiet=quiet, after_at=after[0], after_id=after[1], limit=limit)
+        )
+        return [execution_of(row) for row in rows]
+
+    def tenant(self, tenant_id: UUID) -> Tenant:
+        """The tenant.
+
+        Raises: Refused NOT_FOUND.
+        """
+        row = self.database.run(lambda tx: tx.one("tenant_with_all", tenant_id=tenant_id))
+        if row is None:
+            raise Refused(
+                Code.NOT_FOUND, f"There is no tenant {tenant_id}. List them with: tenant-pipelines tenant list"
+            )
+        return tenant_of(row)
+
+    def tenant_id_of_key(self, key: str) -> UUID:
+        """The living tenant with that key, else the last one that had it.
+
+        Raises: Refused NOT_FOUND.
+        """
+        row = self.database.run(lambda tx: tx.one("tenant_id_by_key", key=key))
+        if row is None:
+            raise Refused(Code.NOT_FOUND, f"There is no tenant {key!r}. List them with: tenant-pipelines tenant list")
+        return UUID(str(row["id"]))
+
+    def tenants(self, *, status: int | None = None, limit: int = 50, offset: int = 0) -> list[Tenant]:
+        """Tenants, newest first."""
+        rows = self.database.run(lambda tx: tx.all("list_tenants", status=status, limit=limit, offset=offset))
+        return [tenant_of(row) for row in rows]
+
+    def executions(
+        self,
+        *,
+        tenant_id: UUID | None = None,
+        states: tuple[State, ...] | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> list[Execution]:
+        """Executions, newest first."""
+        wanted = [state.value for state in states] if states else None
+        rows = self.database.run(
+            lambda tx: tx.all("list_executions", tenant_id=tenant_id, states=wanted, limit=limit, offset=offset)
+        )
+        return [execution_of(row) for row in rows]
+
+    def left_behind(self, tenant_id: UUID) -> list[Leftover]:
+        """What is listed as left behind for the tenant."""
+        return self.database.run(lambda tx: endings.left_behind(tx, tenant_id))
+
+    def owed(self, tenant_id: UUID) -> list[str]:
+        """The steps the tenant is owed."""
+        return [row["step"] for row in self.database.run(lambda tx: tx.all("owed_of_tenant", tenant_id=tenant_id))]
+
+    def history(self, execution_id: UUID, *, limit: int = 1000, offset: int = 0) -> list[DictRow]:
+        """The execution's events in their order."""
+        return self.database.run(lambda tx: tx.all("history_of", execution_id=execution_id, limit=limit, offset=offset))
+
+
+def _first_open_step(tx: Transaction, execution_id: UUID, catalogue: Catalogue) -> str:
+    behind = {
+        row["step"]
+        for row in tx.all("steps_of", execution_id=execution_id)
+        if row["side"] == Side.DO and row["state"] in {StepState.DONE, StepState.SKIPPED, StepState.OWED}
+    }
+    return next((step.name for step in catalogue.steps if step.name not in behind), catalogue.last.name)
+
+
+def _newest(tx: Transaction, workflow_id: str) -> DictRow:
+    row = tx.one("newest_execution", workflow_id=workflow_id)
+    if row is None:
+        raise Refused(Code.NOT_FOUND, f"There is no workflow {workflow_id[:120]!r}.")
+    return row
+
+
+def _next_run_id(execution_id: UUID, runs: int) -> UUID:
+    """Derived, so that two callers who have seen the same make the same run, and Dagster refuses the second."""
+    return uuid5(execution_id, f"run:{runs + 1}")
+
+
+def _worker_lost(tx: Transaction, execution: DictRow, step: str, catalogue: Catalogue) -> None:
+    lost = catalogue.step(step)
+    error = (
+        f"{lost.symptom}: the step has lost its worker {LOSSES_ALLOWED + 1} times (WorkerLost).\n"
+        f"Way out: see why workers die (memory, the worker's log), then: "
+        f"tenant-pipelines workflow restart {execution['workflow_id']}"
+    )
+    tx.do(
+        "fail_step",
+        execution_id=execution["id"],
+        side=Side.DO.value,
+        step=step,
+        state=StepState.FAILED.value,
+        error=error,
+        error_code="WorkerLost",
+        found=Jsonb([]),
+    )
+    if lost.number > catalogue.pivot.number:
+        endings.fail_past_pivot(tx, execution, step=step, error=error, code="WorkerLost")
+    else:
+        tx.do(
+            "rollback_due",
+            id=execution["id"],
+            failed_step=step,
+            error=f"PROVISION_FAILED: {error}",
+            error_code="WorkerLost",
+            transient=True,
+        )
+
+
+def _act(
+    tx: Transaction,
+    claimant: Claimant,
+    action: str,
+    *,
+    tenant_id: UUID | None = None,
+    execution: DictRow | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> None:
+    tx.do(
+        "insert_action",
+        performed_by=claimant.by,
+        source=claimant.source,
+        action=action,
+        outcome="done",
+        tenant_id=execution["tenant_id"] if execution else tenant_id,
+        workflow_id=execution["workflow_id"] if execution else None,
+        run_id=execution["id"] if execution else None,
+        reason=claimant.reason,
+        request_id=claimant.request_id,
+        changes=dict(changes or {}),
+    )
+
+
+def _taken(error: psycopg.errors.UniqueViolation, new: NewRow) -> Refused:
+    if error.diag.constraint_name == "tenants_key":
+        return Refused(Code.KEY_TAKEN, f"The key {new.key!r} is taken by another tenant.")
+    return Refused(Code.DOMAIN_TAKEN, f"A domain of {', '.join(new.domains)} belongs to another tenant.")

@@ -1,0 +1,44 @@
+"""What the operations ask of the gateway to Dagster; they never see Dagster itself."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from tenant_pipelines.domain.workflow import Execution, Kind
+
+
+class RunState(StrEnum):
+    """How a Dagster run stands, as far as it matters to an execution. Never an outcome."""
+
+    MISSING = "missing"
+    ALIVE = "alive"
+    """Created, queued, starting, running or being cancelled."""
+    ENDED = "ended"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One run to be made.
+
+    Args:
+        first_step: None runs the whole job; a step's name runs it and all after it.
+    """
+
+    run_id: UUID
+    execution: Execution
+    kind: Kind
+    first_step: str | None = None
+
+
+class Runs(Protocol):
+    """The one gateway to Dagster."""
+
+    def launch(self, launch: Launch) -> None:
+        """Create the run and hand it over; a second call with the same run id does nothing more."""
+        ...
+
+    def state(self, run_id: UUID) -> RunState:
+        """How the run stands."""
+        ...

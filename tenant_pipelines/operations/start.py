@@ -1,0 +1,35 @@
+"""Starts the provisioning of a tenant: one transaction takes the lock, then the run is launched."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from tenant_pipelines.domain.journal import Marker
+from tenant_pipelines.domain.workflow import Execution, Kind
+from tenant_pipelines.ledger.claims import Claimant
+from tenant_pipelines.operations.operations import Desk
+from tenant_pipelines.operations.runs import Launch
+
+
+def start(desk: Desk, tenant_id: UUID, claimant: Claimant, given: Mapping[str, Any] | None = None) -> Execution:
+    """Start `provision-tenant-{tenantId}`. Should the launch be lost, a sensor makes up for it.
+
+    Args: given: the workflow's input beyond the tenant's id.
+    Raises: Refused NOT_FOUND, RESERVED, BUSY, WRONG_STATE, UNAVAILABLE; nothing has changed then.
+    """
+    execution = desk.ledger.claim_provision(
+        tenant_id,
+        version=desk.provisioning.version,
+        claimant=claimant,
+        given={**(given or {}), "tenantId": str(tenant_id)},
+    )
+    desk.journal.note(
+        Marker.START,
+        f"Provisioning of tenant {execution.tenant_key} by {claimant.by}",
+        tenant_id=tenant_id,
+        workflow_id=execution.workflow_id,
+        run_id=execution.id,
+        step=None,
+    )
+    desk.runs.launch(Launch(execution.id, execution, Kind.FORWARD))
+    return execution

@@ -1,0 +1,1 @@
+"""One file a step: what it does and how that is undone, side by side."""

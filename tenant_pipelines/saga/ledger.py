@@ -1,0 +1,114 @@
+"""What the engine asks of the ledger. Every method is one transaction, and safe to repeat after a lost answer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from tenant_pipelines.domain.failures import Failure
+from tenant_pipelines.domain.outcomes import ObjectRef
+from tenant_pipelines.domain.tenant import Tenant
+from tenant_pipelines.domain.workflow import Execution, Leftover, Side, StepState
+from tenant_pipelines.saga.outcomes import AwaitingSignal, Done
+from tenant_pipelines.saga.step import Step
+
+
+class CancelRequested(Exception):
+    """Somebody has asked for a cancel: the step stops where it is, and the forward side ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The step's intent is durable; its effect may begin, or go on.
+
+    Args:
+        answered: errors that the system answered so far, in earlier runs too.
+        started_at: when the step was first begun: "all attempts" counts from here.
+        attempt: number of the attempt that has been opened.
+    """
+
+    execution: Execution
+    tenant: Tenant
+    placement: Mapping[str, str]
+    facts: Mapping[str, str]
+    token: Mapping[str, str] | None
+    started_at: datetime
+    answered: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """There is nothing to do on this side of the step (any more): done before, skipped, owed, or never begun."""
+
+    state: StepState
+    found: Sequence[ObjectRef]
+
+
+class Verdict(StrEnum):
+    """What the failure of a step means for its execution."""
+
+    ROLLBACK_DUE = "rollback_due"
+    CLOSED = "closed"
+    OWED = "owed"
+
+
+@dataclass(frozen=True, slots=True)
+class UndoReport:
+    """How the undo sides of an execution stand.
+
+    Args:
+        failing: the steps whose undo failed, by name, with the error.
+        failing_since: when the first of them failed first.
+        sweep_until: until when a lost call may still take effect; None when no call was lost.
+    """
+
+    failing: Mapping[str, str]
+    failing_since: datetime | None
+    sweep_until: datetime | None
+
+
+class SagaLedger(Protocol):
+    """The ledger, as one Dagster run of one execution sees it."""
+
+    def begin(self, step: Step, side: Side, names: Callable[[Tenant], Mapping[str, str]]) -> Begun | Settled:
+        """Claim or join, check that this run may act, and make the intent durable.
+
+        Raises: Refused when the run may not act; CancelRequested on the do side.
+        """
+        ...
+
+    def fence(self, side: Side) -> None:
+        """Raises Refused or CancelRequested when the run may not write (any longer)."""
+        ...
+
+    def next_attempt(self, step: Step, side: Side) -> int: ...
+
+    def end_attempt(self, step: Step, side: Side, attempt: int, failure: Failure | None) -> None:
+        """The attempt has ended without the effect: with a failure, or (None) because the run had to stop."""
+        ...
+
+    def wait(self, step: Step, side: Side, reason: str, token: Mapping[str, str]) -> None: ...
+
+    def finish(self, step: Step, attempt: int, outcome: Done | AwaitingSignal) -> None:
+        """The effect is there: record it; past the last step close the execution."""
+        ...
+
+    def fail(self, step: Step, failure: Failure, error: str) -> Verdict: ...
+
+    def stop_for_cancel(self, step: Step) -> Verdict: ...
+
+    def undone(self, step: Step, attempt: int) -> None: ...
+
+    def undo_failed(self, step: Step, failure: Failure, error: str, left: Sequence[Leftover]) -> None: ...
+
+    def undo_report(self) -> UndoReport: ...
+
+    def rollback_again_at(self, at: datetime, because: str) -> None:
+        """The rollback is not finished; it is started once more at this time."""
+        ...
+
+    def close_rollback(self) -> None:
+        """Nothing more can be undone: the tenant's status, the list of what is left, and the end of the execution."""
+        ...

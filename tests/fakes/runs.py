@@ -1,0 +1,63 @@
+"""The gateway to Dagster, without Dagster: a launched run is carried out at once, in this thread."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from tenant_pipelines.domain.refusals import Refused
+from tenant_pipelines.domain.workflow import Kind
+from tenant_pipelines.operations.operations import Desk
+from tenant_pipelines.operations.reconcile import roll_back_of_run
+from tenant_pipelines.operations.runs import Launch, RunState
+from tenant_pipelines.saga.engine import Engine, StepCancelled, StepFailed
+
+
+class Killed(BaseException):
+    """The worker is gone, as after SIGKILL: nothing of the run is told to anybody."""
+
+
+class InlineRuns:
+    """Fulfils `operations.runs.Runs`. `hooks` off: the process died before the failure hook."""
+
+    def __init__(self, engine: Callable[[Launch], Engine]) -> None:
+        self.engine = engine
+        self.desk: Desk | None = None
+        self.hooks = True
+        self.lost_launches = 0
+        self.states: dict[UUID, RunState] = {}
+        self.launched: list[Launch] = []
+        self.refused: list[Refused] = []
+        self.log: list[str] = []
+
+    def launch(self, launch: Launch) -> None:
+        if self.lost_launches:
+            self.lost_launches -= 1
+            return
+        if launch.run_id in self.states:
+            return
+        self.launched.append(launch)
+        self.states[launch.run_id] = RunState.ENDED
+        try:
+            self._carry_out(launch)
+        except Killed:
+            pass
+
+    def state(self, run_id: UUID) -> RunState:
+        return self.states.get(run_id, RunState.MISSING)
+
+    def _carry_out(self, launch: Launch) -> None:
+        engine = self.engine(launch)
+        assert self.desk is not None
+        try:
+            if launch.kind is Kind.ROLLBACK:
+                for step in reversed(self.desk.provisioning.before_pivot[1:]):
+                    engine.backward(step, self.log.append)
+                engine.conclude()
+                return
+            first = self.desk.provisioning.step(launch.first_step).number if launch.first_step else 1
+            for step in self.desk.provisioning.steps[first - 1 :]:
+                engine.forward(step, self.log.append)
+        except Refused as refused:
+            self.refused.append(refused)
+        except (StepFailed, StepCancelled):
+            if self.hooks:
+                roll_back_of_run(self.desk, launch.run_id, by="hook")
