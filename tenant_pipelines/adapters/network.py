@@ -39,12 +39,13 @@ def outage(system: str, url: str, error: BaseException) -> Outage | None:
     host = parts.hostname or url
     port = parts.port or (443 if parts.scheme == "https" else 80)
     chain = list(_chain(error))
-    if _any(chain, _NOT_SENT_IN_TIME):
-        return Outage.timed_out(system, host, port, sent=False)
+    # urllib3 (and requests above it) makes a refused connection and an unknown name kinds of a connect time-out.
     if _any(chain, (ConnectionRefusedError,)):
         return Outage.refused(system, host, port)
     if _any(chain, (socket.gaierror,)):
         return Outage(system, f"cannot be reached: the name {host} does not resolve")
+    if _any(chain, _NOT_SENT_IN_TIME):
+        return Outage.timed_out(system, host, port, sent=False)
     if _any(chain, _TIMED_OUT):
         return Outage.timed_out(system, host, port)
     if _any(chain, _DROPPED):
