@@ -44,6 +44,13 @@ class OperatorLedger:
 
     database: Database
 
+    def ping(self) -> None:
+        """Ask the database for nothing.
+
+        Raises: Refused UNAVAILABLE.
+        """
+        self.database.run(lambda tx: tx.one("ping"))
+
     def create_tenant(self, new: NewRow, claimant: Claimant) -> Tenant:
         """Write the tenant's row.
 

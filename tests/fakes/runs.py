@@ -1,5 +1,6 @@
 """The gateway to Dagster, without Dagster: a launched run is carried out at once, in this thread."""
 
+import contextlib
 from collections.abc import Callable
 from uuid import UUID
 
@@ -36,10 +37,8 @@ class InlineRuns:
             return
         self.launched.append(launch)
         self.states[launch.run_id] = RunState.ENDED
-        try:
+        with contextlib.suppress(Killed):
             self._carry_out(launch)
-        except Killed:
-            pass
 
     def state(self, run_id: UUID) -> RunState:
         return self.states.get(run_id, RunState.MISSING)

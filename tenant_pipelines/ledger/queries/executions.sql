@@ -1,3 +1,6 @@
+-- name: ping
+select 1;
+
 -- name: execution_of_run
 -- The execution that a Dagster run was recorded for.
 select e.* from engine.runs r join engine.executions e on e.id = r.execution_id where r.run_id = %(run_id)s;

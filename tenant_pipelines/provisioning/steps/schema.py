@@ -39,9 +39,9 @@ def create(tenant: Tenant, placement: Mapping[str, str], schemas: SchemaStore, m
 
 @step.undo
 def remove(placement: Mapping[str, str], schemas: SchemaStore, mark: Mark, call: Call) -> Sequence[Removal]:
-    """Schema first: what the role owns in it goes with it."""
-    schema = schemas.remove_schema(schema=placement["schema"], mark=mark, call=call)
-    return [schema, schemas.remove_role(schema=placement["schema"], mark=mark, call=call)]
+    """The role first, with its sessions: their locks would hold up the end of the schema."""
+    role = schemas.remove_role(schema=placement["schema"], mark=mark, call=call)
+    return [role, schemas.remove_schema(schema=placement["schema"], mark=mark, call=call)]
 
 
 @step.find
