@@ -1,0 +1,1 @@
+"""Thin Dagster resources around the adapters: settings in, adapter out."""

@@ -1,0 +1,1 @@
+"""One small module a sensor: a few lines around a decision of `operations`."""

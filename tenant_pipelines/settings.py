@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tenant_pipelines.domain.plans import TIER_OF_PLAN
 from tenant_pipelines.domain.retries import RETRIES, Group, Retries
+from tenant_pipelines.domain.rules import Limits, Rules
 from tenant_pipelines.domain.tenant import Tier
 
 PREFIX = "TENANT_PIPELINES_"
@@ -107,13 +108,17 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
     s3_secret_key: SecretStr
     s3_bucket_prefix: str = Field("tenant-", pattern=r"^[a-z0-9][a-z0-9-]{0,29}$")
     """Before the tenant's key; bucket names are global on AWS. The name used is recorded per tenant."""
-    s3_accept_missing: frozenset[str] = frozenset()
-    """Features that this S3 server may lack (it answers 501): public_access_block, encryption, lifecycle."""
+    s3_accept_missing: frozenset[Literal["versioning", "encryption", "public_access_block", "lifecycle"]] = frozenset()
+    """Features that this S3 server may lack (it answers 501)."""
+    s3_owner: str | None = None
+    """The owner id under which only this product creates buckets; for servers that ignore CreateBucket's tags."""
 
     # Infrastructure
     terraform_url: HttpUrl
     terraform_organization: str
     terraform_token: SecretStr
+    terraform_look_again_after: Seconds = 10
+    """Between two looks at a run."""
 
     # Deployment
     deployment_target: Literal["kubernetes", "docker"] = "kubernetes"
@@ -175,6 +180,19 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
     log_format: Literal["json", "text"] = "json"
     log_file: Path | None = None
     """The one stream of the local stack, besides stderr."""
+
+    def rules(self) -> Rules:
+        """What the steps need to know, without any secret."""
+        return Rules(
+            limits={tier: Limits(**limits.model_dump()) for tier, limits in self.limits.items()},
+            bucket_prefix=self.s3_bucket_prefix,
+            deployment_target=self.deployment_target,
+            application_image=self.application_image,
+            application_url=self.application_url,
+            admin_portal_url=self.admin_portal_url,
+            welcome_template=self.novu_template_welcome,
+            app_plane_wait=self.app_plane_wait,
+        )
 
     def retries(self) -> Mapping[Group, Retries]:
         """The retry table with every number as it is set."""

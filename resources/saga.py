@@ -1,0 +1,87 @@
+"""The saga as a run sees it: what every op and the failure hook act through."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from dagster import OpExecutionContext
+
+from tenant_pipelines.domain.workflow import Kind
+from tenant_pipelines.ledger.claims import Claimant
+from tenant_pipelines.ledger.database import Database
+from tenant_pipelines.ledger.run_ledger import RunLedger
+from tenant_pipelines.operations.operations import Desk
+from tenant_pipelines.operations.reconcile import roll_back_of_run
+from tenant_pipelines.operations.runs import Launch
+from tenant_pipelines.runs.gateway import tags_of
+from tenant_pipelines.saga.decisions import Again, Close
+from tenant_pipelines.saga.engine import Engine, Taken, TakenBack
+from tenant_pipelines.saga.step import Step
+from tenant_pipelines.saga.work import World
+from tenant_pipelines.settings import Settings
+
+BY_HAND = Claimant("dagster-ui", "dagster-ui")
+"""Who is named when a run that nobody announced claims its execution: it was launched in Dagster itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saga:
+    """One run's engine, and the desk for what follows from its end."""
+
+    given: Settings
+    database: Database
+    world: World
+    desk: Desk
+
+    def forward(self, step: Step, context: OpExecutionContext) -> Taken:
+        """Take the op's step.
+
+        Raises: Refused, StepFailed, StepCancelled.
+        """
+        try:
+            return self._engine(context).forward(step, context.log.info)
+        finally:
+            if "workflow_id" not in context.run_tags:
+                self._tag(context)
+
+    def backward(self, step: Step, context: OpExecutionContext) -> TakenBack:
+        """Undo the op's step.
+
+        Raises: Refused.
+        """
+        return self._engine(context).backward(step, context.log.info)
+
+    def conclude(self, context: OpExecutionContext) -> Close | Again:
+        """End the rollback, or say when it goes on.
+
+        Raises: Refused.
+        """
+        return self._engine(context).conclude()
+
+    def roll_back_of_run(self, run_id: str) -> None:
+        """Start the rollback of the execution that this run is recorded for, if it is due."""
+        roll_back_of_run(self.desk, UUID(run_id), by="hook")
+
+    def _engine(self, context: OpExecutionContext) -> Engine:
+        ledger = RunLedger(
+            database=self.database,
+            catalogue=self.desk.provisioning,
+            run_id=UUID(context.run_id),
+            tenant_id=UUID(context.op_config["tenant_id"]),
+            claimant=BY_HAND,
+            journal=self.desk.journal,
+            sweep_after=self.given.sweep_after,
+        )
+        return Engine(
+            ledger,
+            self.world,
+            self.given.retries(),
+            undo_retry_every=self.given.undo_retry_every,
+            undo_retry_for=self.given.undo_retry_for,
+        )
+
+    def _tag(self, context: OpExecutionContext) -> None:
+        """A run launched in Dagster's own UI learns whose it is only when it has claimed its execution."""
+        run_id = UUID(context.run_id)
+        execution = self.desk.ledger.execution_of_run(run_id)
+        if execution is not None:
+            context.instance.add_run_tags(context.run_id, dict(tags_of(Launch(run_id, execution, Kind.FORWARD))))

@@ -1,0 +1,91 @@
+"""The only place where jobs, sensors and resources are put together."""
+
+from collections.abc import Iterator
+
+import dagster
+
+from resources import systems
+from resources.saga import Saga
+from sensors.guard import workflow_guard
+from sensors.run_ends import run_cancelled, run_failed
+from tenant_pipelines import settings
+from tenant_pipelines.desk import open_desk
+from tenant_pipelines.domain.clock import SystemClock
+from tenant_pipelines.ledger.database import Database
+from tenant_pipelines.ledger.resource_records import ResourceRecords
+from tenant_pipelines.operations.operations import Desk
+from tenant_pipelines.provisioning.jobs import provision_job, rollback_job
+from tenant_pipelines.runs.gateway import DagsterRuns
+from tenant_pipelines.saga.work import World
+
+SYSTEMS = {
+    "identity": systems.IdentityResource(),
+    "schemas": systems.SchemasResource(),
+    "store": systems.StorageResource(),
+    "infrastructure": systems.InfrastructureResource(),
+    "kubernetes": systems.KubernetesResource(),
+    "docker": systems.DockerResource(),
+    "dns": systems.DnsResource(),
+    "billing": systems.BillingResource(),
+    "mailer": systems.MailerResource(),
+    "app_plane": systems.AppPlaneResource(),
+}
+
+
+def job(name: str) -> dagster.JobDefinition:
+    """The job with that name, bound to its resources."""
+    return defs.resolve_job_def(name)
+
+
+@dagster.resource(required_resource_keys=set(SYSTEMS), description="The engine that every op acts through.")
+def saga(context: dagster.InitResourceContext) -> Iterator[Saga]:
+    """One for each run."""
+    given = settings.load()
+    database = Database(given.database_url.get_secret_value())
+    desk = open_desk(given, database, DagsterRuns(_instance(context), job))
+    try:
+        yield Saga(given, database, _world(given, database, context), desk)
+    finally:
+        database.close()
+
+
+@dagster.resource(description="The operator's desk that the sensors work at.")
+def desk(context: dagster.InitResourceContext) -> Iterator[Desk]:
+    """One for each tick."""
+    given = settings.load()
+    database = Database(given.database_url.get_secret_value(), patience=10)
+    try:
+        yield open_desk(given, database, DagsterRuns(_instance(context), job))
+    finally:
+        database.close()
+
+
+def _instance(context: dagster.InitResourceContext) -> dagster.DagsterInstance:
+    if context.instance is None:
+        raise dagster.DagsterInvariantViolationError("a Dagster instance is needed")
+    return context.instance
+
+
+def _world(given: settings.Settings, database: Database, context: dagster.InitResourceContext) -> World:
+    at_hand = context.resources
+    return World(
+        identity=at_hand.identity.adapter(),
+        schemas=at_hand.schemas.adapter(),
+        store=at_hand.store.adapter(),
+        infrastructure=at_hand.infrastructure.adapter(),
+        platforms={"kubernetes": at_hand.kubernetes.adapter(), "docker": at_hand.docker.adapter()},
+        dns=at_hand.dns.adapter(),
+        billing=at_hand.billing.adapter(),
+        mailer=at_hand.mailer.adapter(),
+        app_plane=at_hand.app_plane.adapter(),
+        records=ResourceRecords(database),
+        rules=given.rules(),
+        clock=SystemClock(),
+    )
+
+
+defs = dagster.Definitions(
+    jobs=[provision_job(), rollback_job()],
+    sensors=[workflow_guard, run_failed, run_cancelled],
+    resources={**SYSTEMS, "saga": saga, "desk": desk},
+)
