@@ -6,6 +6,7 @@ the switch of the TCP parts (PostgreSQL, S3, DNS), which have no routes of their
 
 import asyncio
 import json
+import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
@@ -86,9 +87,9 @@ class StandIn:
         """The system's own way to word an error."""
         return JSONResponse({"error": message}, status_code=status)
 
-    def related_text(self, path: str) -> str:
-        """What the path's ids stand for, so that a call that names only an id is known to be about a tenant."""
-        parts = set(path.split("/"))
+    def related_text(self, path: str, query: str) -> str:
+        """What the ids in the address stand for, so that a call that names only an id is known to be about a tenant."""
+        parts = set(re.split(r"[/&=,'\"]", f"{path}&{query}"))
         return " ".join(json.dumps(doc) for _, key, doc in self.store.items() if key in parts)
 
     def app(self) -> ASGIApp:
@@ -141,7 +142,7 @@ class StandIn:
         path = scope["path"].removeprefix(self.base)
         operation = f"{scope['method']} {path}"
         query = unquote_plus(scope.get("query_string", b"").decode("latin-1"))
-        text = " ".join((path, query, unquote_plus(body.decode("utf-8", "replace")), self.related_text(path)))
+        text = " ".join((path, query, unquote_plus(body.decode("utf-8", "replace")), self.related_text(path, query)))
         fault = self.switch.take(operation, text)
 
         async def run(answer: Send) -> None:

@@ -43,6 +43,7 @@ def journal(log_format: str, log_file: Path | None) -> LoggedJournal:
     logger.handlers = handlers
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    logging.getLogger("stripe").setLevel(logging.WARNING)  # at INFO it prints addresses with e-mails in them
     last = structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
     return LoggedJournal(
         structlog.wrap_logger(

@@ -26,8 +26,16 @@ def create(tenant: Tenant, billing: Billing, mark: Mark, call: Call) -> Done:
     customer = billing.ensure_customer(
         name=tenant.name,
         email=tenant.admin.email,
-        linked_id=tenant.metadata.get("stripeCustomerId"),
+        linked_id=_linked(tenant),
         mark=mark,
         call=call,
     )
     return Done([customer], {"stripeCustomerId": customer.ref.id}, {"customer_id": customer.ref.id})
+
+
+def _linked(tenant: Tenant) -> str | None:
+    """The customer that was linked, by us or by an operator's UPDATE, which may have written anything."""
+    linked = tenant.metadata.get("stripeCustomerId")
+    if linked is not None and not isinstance(linked, str):
+        raise Validation("Tenant", f"{tenant.key} has a metadata.stripeCustomerId that is not a text")
+    return linked

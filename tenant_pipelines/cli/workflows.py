@@ -1,0 +1,109 @@
+"""The commands `workflow list|show|signal`."""
+# ruff: noqa: PLC0415 - what a command needs is imported when it is called, so that every other one starts at once
+
+import json as json_module
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
+
+import typer
+from rich.table import Table
+
+from tenant_pipelines.cli import door
+from tenant_pipelines.cli.output import USAGE, Failed, Json, out, show_json
+
+if TYPE_CHECKING:
+    from tenant_pipelines.domain.workflow import Execution
+
+app = typer.Typer(help="Look at workflows, and send them signals.", no_args_is_help=True)
+
+WorkflowId = Annotated[str, typer.Argument(metavar="WORKFLOW", help="As provision-tenant-<tenant id>.")]
+
+
+@app.command("list")
+def list_workflows(*, limit: Annotated[int, typer.Option(min=1, max=1000)] = 50, json: Json = False) -> None:
+    """List executions, newest first."""
+    with door.reading() as desk:
+        found = desk.ledger.executions(limit=limit)
+    if json:
+        show_json({"data": [_as_json(execution) for execution in found]})
+        return
+    table = Table("workflow", "tenant", "status", "step", "%", "run")
+    for execution in found:
+        table.add_row(
+            execution.workflow_id,
+            execution.tenant_key,
+            execution.state.word,
+            execution.failed_step or execution.step or "-",
+            str(execution.progress),
+            str(execution.id),
+        )
+    out.print(table)
+
+
+@app.command()
+def show(workflow: WorkflowId, *, json: Json = False) -> None:
+    """Show the newest execution of a workflow, with its history."""
+    with door.reading() as desk:
+        execution = desk.ledger.execution(workflow)
+        history = desk.ledger.history(execution.id)
+    document = _as_json(execution) | {"result": execution.result}
+    if json:
+        show_json(document | {"history": history})
+        return
+    for field, value in document.items():
+        out.print(f"{field}: {value}", markup=False)
+    table = Table("#", "time", "event", "step", "attempt")
+    for event in history:
+        table.add_row(
+            str(event["event_id"]),
+            f"{event['at']:%H:%M:%S.%f}",
+            event["type"],
+            event["step"] or "",
+            str(event["attempt"] or ""),
+        )
+    out.print(table)
+
+
+@app.command()
+def signal(
+    workflow: WorkflowId,
+    name: Annotated[str, typer.Argument(help="appPlaneProvisioned or provisioningCancelled.")],
+    *,
+    payload: Annotated[str, typer.Option("--input", help="A JSON object.")] = "{}",
+    json: Json = False,
+) -> None:
+    """Send a signal to a workflow."""
+    from tenant_pipelines.operations.signal import signal as deliver
+
+    try:
+        given: Any = json_module.loads(payload)
+    except ValueError as error:
+        raise Failed(f"--input is not JSON: {error}", USAGE) from error
+    if not isinstance(given, dict):
+        raise Failed("--input must be a JSON object.", USAGE)
+    with door.reading() as desk:
+        execution = desk.ledger.execution(workflow)
+        received = deliver(desk, execution.tenant_id, name, given, key=str(uuid4()), claimant=door.claimant())
+    if json:
+        show_json({"workflowId": workflow, "signal": name, "effect": received})
+    else:
+        out.print(f"{name} delivered to {workflow}: {received or 'recorded'}")
+
+
+def _as_json(execution: "Execution") -> dict[str, Any]:
+    return {
+        "id": str(execution.id),
+        "workflowId": execution.workflow_id,
+        "workflowType": execution.workflow_type,
+        "tenantId": str(execution.tenant_id),
+        "tenantKey": execution.tenant_key,
+        "status": execution.state.word,
+        "step": execution.step,
+        "progress": execution.progress,
+        "message": execution.message,
+        "startTime": execution.started_at,
+        "endTime": execution.closed_at,
+        "failedStep": execution.failed_step,
+        "error": execution.error,
+        "code": execution.error_code,
+    }
