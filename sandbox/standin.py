@@ -87,6 +87,10 @@ class StandIn:
         """The system's own way to word an error."""
         return JSONResponse({"error": message}, status_code=status)
 
+    def own_way(self, mode: Mode, operation: str) -> ContextVar[bool] | None:  # noqa: ARG002 - for those who have one
+        """A flag to be set while the call runs as usual, where the system has a meaning of its own for the mode."""
+        return None
+
     def related_text(self, path: str, query: str) -> str:
         """What the ids in the address stand for, so that a call that names only an id is known to be about a tenant."""
         parts = set(re.split(r"[/&=,'\"]", f"{path}&{query}"))
@@ -163,6 +167,10 @@ class StandIn:
         receive: Receive,
         send: Send,
     ) -> None:
+        flag = self.own_way(fault.mode, operation)
+        if flag is not None:
+            await _flagged(flag, run, send)
+            return
         match fault.mode:
             case Mode.REFUSE:
                 _abort(scope)
@@ -187,11 +195,7 @@ class StandIn:
                 await asyncio.sleep(2)
                 await run(send)
             case Mode.HALF_DONE:
-                half = HALF.set(True)
-                try:
-                    await run(_nowhere)
-                finally:
-                    HALF.reset(half)
+                await _flagged(HALF, run, _nowhere)
                 await self.error(500, "Internal Server Error")(scope, receive, send)
 
     def _hold(self, held: _Held) -> None:
@@ -213,6 +217,14 @@ class StandIn:
         landing = asyncio.ensure_future(held.land())
         self._landings.add(landing)
         landing.add_done_callback(self._landings.discard)
+
+
+async def _flagged(flag: ContextVar[bool], run: Callable[[Send], Awaitable[None]], send: Send) -> None:
+    before = flag.set(True)
+    try:
+        await run(send)
+    finally:
+        flag.reset(before)
 
 
 async def _read(receive: Receive) -> bytes | None:

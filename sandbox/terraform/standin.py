@@ -14,16 +14,16 @@ State Versions, Tags).
 """
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
 
-from sandbox.faults import Fault, Mode
-from sandbox.standin import Seen, StandIn
+from sandbox.faults import Mode
+from sandbox.standin import HALF, Seen, StandIn
 from sandbox.store import Document, Store
 from sandbox.terraform.binary import TerraformBinary
 from sandbox.terraform.driver import Driver
@@ -93,23 +93,13 @@ class TerraformCloudStandIn(StandIn):
         body = {"errors": [{"status": str(status), "title": message.lower()}]}
         return Response(json.dumps(body), status, media_type=MEDIA_TYPE)
 
-    async def _go_wrong(
-        self,
-        fault: Fault,
-        operation: str,
-        run: Callable[[Send], Awaitable[None]],
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        if fault.mode is not Mode.SLOW or operation != "POST /api/v2/runs":
-            await super()._go_wrong(fault, operation, run, scope, receive, send)
-            return
-        held = HELD.set(True)
-        try:
-            await run(send)
-        finally:
-            HELD.reset(held)
+    def own_way(self, mode: Mode, operation: str) -> ContextVar[bool] | None:
+        """What is half done or slow here is the run, and it is so after the call has been answered."""
+        if mode is Mode.SLOW and operation == "POST /api/v2/runs":
+            return HELD
+        if mode is Mode.HALF_DONE and operation.endswith("/actions/apply"):
+            return HALF
+        return None
 
     def _guarded(self, route: Route) -> Route:
         """The route behind the token (signed URLs are their own permission), with refusals in the API's form."""

@@ -509,7 +509,7 @@ def test_a_run_that_failed_is_told_with_its_log_and_never_started_again(
 ) -> None:
     ensure(cloud, mark, call())
     world.break_(CONFIRM, "half_done")
-    with pytest.raises(Outage):
+    with pytest.raises(InfrastructureFailed):
         apply(cloud, mark, call)
 
     for _ in range(2):
@@ -527,7 +527,7 @@ def test_a_run_that_failed_is_told_with_its_log_and_never_started_again(
 def test_what_half_an_apply_left_is_destroyed(world: World, cloud: TerraformCloud, mark: Mark, call: Make) -> None:
     ensure(cloud, mark, call())
     world.break_(CONFIRM, "half_done")
-    with pytest.raises(Outage):
+    with pytest.raises(InfrastructureFailed):
         apply(cloud, mark, call)
     until(lambda: bool(world.runs()[0]["attributes"]["status"] == "errored"))
     left = [ref for ref in cloud.find(workspace=WORKSPACE, mark=mark, call=call()) if ref.kind == "resource"]
@@ -544,7 +544,7 @@ def test_a_new_generation_completes_what_half_an_apply_left(
 ) -> None:
     ensure(cloud, mark, call())
     world.break_(CONFIRM, "half_done")
-    with pytest.raises(Outage):
+    with pytest.raises(InfrastructureFailed):
         apply(cloud, mark, call)
     with pytest.raises(InfrastructureFailed):
         apply(cloud, mark, call)
@@ -628,7 +628,7 @@ def test_the_log_of_a_failed_run_is_kept_before_the_workspace_goes(
 ) -> None:
     ensure(cloud, mark, call())
     world.break_(CONFIRM, "half_done")
-    with pytest.raises(Outage):
+    with pytest.raises(InfrastructureFailed):
         apply(cloud, mark, call)
     until(lambda: bool(world.runs()[0]["attributes"]["status"] == "errored"))
     failed = world.runs()[0]["id"]
@@ -722,7 +722,7 @@ def test_a_failed_destroy_is_told_and_tried_again_only_anew(
 ) -> None:
     provisioned(cloud, mark, call)
     world.break_(CONFIRM, "half_done")
-    with pytest.raises(Outage):
+    with pytest.raises(InfrastructureFailed):
         destroy(cloud, mark, call)
     until(lambda: bool(world.runs()[0]["attributes"]["status"] == "errored"))
     token = {"phase": "applying", "run_id": world.runs()[0]["id"]}
