@@ -6,17 +6,15 @@ import dagster
 
 from resources import systems
 from resources.saga import Saga
+from resources.world import world_of
 from sensors.guard import workflow_guard
 from sensors.run_ends import run_cancelled, run_failed
 from tenant_pipelines import settings
 from tenant_pipelines.desk import open_desk
-from tenant_pipelines.domain.clock import SystemClock
 from tenant_pipelines.ledger.database import Database
-from tenant_pipelines.ledger.resource_records import ResourceRecords
 from tenant_pipelines.operations.operations import Desk
 from tenant_pipelines.provisioning.jobs import provision_job, rollback_job
 from tenant_pipelines.runs.gateway import DagsterRuns
-from tenant_pipelines.saga.work import World
 
 SYSTEMS = {
     "identity": systems.IdentityResource(),
@@ -44,7 +42,8 @@ def saga(context: dagster.InitResourceContext) -> Iterator[Saga]:
     database = Database(given.database_url.get_secret_value())
     desk = open_desk(given, database, DagsterRuns(_instance(context), job))
     try:
-        yield Saga(given, database, _world(given, database, context), desk)
+        systems_of_run = {name: getattr(context.resources, name) for name in SYSTEMS}
+        yield Saga(given, database, world_of(given, database, systems_of_run), desk)
     finally:
         database.close()
 
@@ -64,24 +63,6 @@ def _instance(context: dagster.InitResourceContext) -> dagster.DagsterInstance:
     if context.instance is None:
         raise dagster.DagsterInvariantViolationError("a Dagster instance is needed")
     return context.instance
-
-
-def _world(given: settings.Settings, database: Database, context: dagster.InitResourceContext) -> World:
-    at_hand = context.resources
-    return World(
-        identity=at_hand.identity.adapter(),
-        schemas=at_hand.schemas.adapter(),
-        store=at_hand.store.adapter(),
-        infrastructure=at_hand.infrastructure.adapter(),
-        platforms={"kubernetes": at_hand.kubernetes.adapter(), "docker": at_hand.docker.adapter()},
-        dns=at_hand.dns.adapter(),
-        billing=at_hand.billing.adapter(),
-        mailer=at_hand.mailer.adapter(),
-        app_plane=at_hand.app_plane.adapter(),
-        records=ResourceRecords(database),
-        rules=given.rules(),
-        clock=SystemClock(),
-    )
 
 
 defs = dagster.Definitions(

@@ -12,8 +12,6 @@ import structlog
 from tenant_pipelines.domain.journal import Marker
 
 NAME = "tenant_pipelines"
-BIGGEST = 50 * 1024 * 1024
-"""Bytes of the local stream before it is rotated."""
 
 
 class LoggedJournal:
@@ -31,19 +29,13 @@ class LoggedJournal:
 
 
 def journal(log_format: str, log_file: Path | None) -> LoggedJournal:
-    """Open this process's log and answer the journal that writes to it.
+    """Answer the journal that writes to this process's log, which is opened the first time.
 
     Args: log_format: json or text. log_file: the local stack's stream, or None.
     """
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if log_file is not None:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.handlers.WatchedFileHandler(log_file))
     logger = logging.getLogger(NAME)
-    logger.handlers = handlers
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logging.getLogger("stripe").setLevel(logging.WARNING)  # at INFO it prints addresses with e-mails in them
+    if not logger.handlers:
+        _open(logger, log_file)
     last = structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
     return LoggedJournal(
         structlog.wrap_logger(
@@ -56,3 +48,14 @@ def journal(log_format: str, log_file: Path | None) -> LoggedJournal:
             wrapper_class=structlog.stdlib.BoundLogger,
         )
     )
+
+
+def _open(logger: logging.Logger, log_file: Path | None) -> None:
+    logger.addHandler(logging.StreamHandler(sys.stderr))
+    if log_file is not None:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        logger.addHandler(logging.handlers.WatchedFileHandler(log_file))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logging.getLogger("stripe").setLevel(logging.WARNING)  # at INFO it prints addresses with e-mails in them
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # whoever asks the database is told that it is away

@@ -126,8 +126,15 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
     kubernetes_url: HttpUrl
     kubernetes_token: SecretStr
     kubernetes_ca_file: Path | None = None
+    kubernetes_ingress_class: str = "nginx"
+    kubernetes_ingress_namespace: str = "ingress-nginx"
+    """Of the ingress controller; only its pods may reach a tenant's application."""
     docker_url: str = "tcp://127.0.0.1:2375"
     application_image: str
+    application_port: int = Field(8080, ge=1, le=65535)
+    """On which the application listens inside its container."""
+    application_health_path: str = Field("/healthz", pattern=r"^/")
+    """Answers 200 once the application can serve."""
     application_url: str = "https://{host}"
     """Where a tenant's application answers; {host} is its first domain."""
     admin_portal_url: str = "https://{host}/admin"

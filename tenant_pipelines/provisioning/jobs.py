@@ -63,7 +63,8 @@ def forward_op(step: Step) -> OpDefinition:
         except Refused as refused:
             raise _refusal(context, refused) from refused
         except (StepFailed, StepCancelled) as failed:
-            raise Failure(str(failed), allow_retries=False) from failed
+            # From None: Dagster would store the whole chain of causes, and a client library's words may hold anything.
+            raise Failure(str(failed), allow_retries=False) from None
         _show(context, taken)
 
     return take
@@ -107,8 +108,9 @@ def _refusal(context: OpExecutionContext, refused: Refused) -> Failure:
 
 def _show(context: OpExecutionContext, taken: Taken) -> None:
     shown: dict[str, Any] = {"state": taken.state.value}
-    for ref in taken.found:
-        shown[f"{ref.kind} {ref.name}"] = _value(ref)
+    for ensured in taken.found:
+        ref = ensured.ref
+        shown[f"{ref.kind} {ref.name} ({type(ensured).__name__})"] = _value(ref)
     if taken.note:
         shown["owed"] = taken.note
     context.add_output_metadata(shown)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tenant_pipelines.domain.call import DeadlinePassed
 from tenant_pipelines.domain.failures import Failure
-from tenant_pipelines.domain.outcomes import ObjectRef, Removal
+from tenant_pipelines.domain.outcomes import AlreadyDone, Ensured, Removal
 from tenant_pipelines.domain.retries import Group, Retries
 from tenant_pipelines.domain.workflow import Leftover, Side, StepState
 from tenant_pipelines.saga.attempts import Attempts, GaveUp
@@ -35,7 +35,7 @@ class Taken:
     """A step forward, as the run shows it. `note`: why it is owed, where it is."""
 
     state: StepState
-    found: Sequence[ObjectRef]
+    found: Sequence[Ensured]
     note: str | None = None
 
 
@@ -78,7 +78,7 @@ class Engine:
     def _forward(self, step: Step, tell: Tell) -> Taken:
         begun = self.ledger.begin(step, Side.DO, lambda tenant: step.names(tenant, self.world.rules))
         if isinstance(begun, Settled):
-            return Taken(begun.state, begun.found)
+            return Taken(begun.state, [AlreadyDone(ref) for ref in begun.found])
         attempts = Attempts[Done | AwaitingSignal](
             step, Side.DO, self.ledger, self.world, self.retries[step.retries], begun, step.run_do, tell
         )
@@ -94,7 +94,7 @@ class Engine:
         self.ledger.finish(step, attempt, outcome)
         done = outcome.done if isinstance(outcome, AwaitingSignal) else outcome
         state = StepState.WAITING if isinstance(outcome, AwaitingSignal) else StepState.DONE
-        return Taken(state, [ensured.ref for ensured in done.found])
+        return Taken(state, done.found)
 
     def backward(self, step: Step, tell: Tell) -> TakenBack:
         """Undo one step. A failing undo is recorded and answered, not raised: the other steps are undone all the same.

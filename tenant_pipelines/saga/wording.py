@@ -9,11 +9,14 @@ def error_of(step: Step, side: Side, execution: Execution, failure: Failure, bec
     """The whole message, with the runbook's symptom in it."""
     symptom = (step.undo_symptom or f"Failed to undo {step.name}") if side is Side.UNDO else step.symptom
     what = f"{symptom}: {failure.system} {failure.what} ({failure.code}, {because})."
-    return f"{what}\nWay out: {failure.way_out or _way_out(execution, failure)}"
+    return f"{what}\nWay out: {failure.way_out or _way_out(failure)}\nThen: {_restart(execution)}"
 
 
-def _way_out(execution: Execution, failure: Failure) -> str:
-    restart = f"tenant-pipelines workflow restart {execution.workflow_id}"
+def _way_out(failure: Failure) -> str:
     if failure.retried:
-        return f"check that {failure.system} is up and answers, then: {restart}"
-    return f"mend what {failure.system} reports, then: {restart}"
+        return f"check that {failure.system} is up and answers"
+    return f"mend what {failure.system} reports"
+
+
+def _restart(execution: Execution) -> str:
+    return f"tenant-pipelines workflow restart {execution.workflow_id}"

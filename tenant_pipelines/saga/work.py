@@ -11,21 +11,22 @@ from tenant_pipelines.domain.clock import Clock
 from tenant_pipelines.domain.rules import Rules
 from tenant_pipelines.domain.tenant import Tenant
 from tenant_pipelines.domain.workflow import Execution
+from tenant_pipelines.saga.later import Later
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The outside systems, and what rules over how tenants are made."""
+    """The outside systems, each at hand or made later, and what rules over how tenants are made."""
 
-    identity: ports.IdentityProvider
-    schemas: ports.SchemaStore
-    store: ports.ObjectStore
-    infrastructure: ports.Infrastructure
+    identity: ports.IdentityProvider | Later[ports.IdentityProvider]
+    schemas: ports.SchemaStore | Later[ports.SchemaStore]
+    store: ports.ObjectStore | Later[ports.ObjectStore]
+    infrastructure: ports.Infrastructure | Later[ports.Infrastructure]
     platforms: Mapping[str, ports.Platform]
-    dns: ports.NameService
-    billing: ports.Billing
-    mailer: ports.Mailer
-    app_plane: ports.AppPlane
+    dns: ports.NameService | Later[ports.NameService]
+    billing: ports.Billing | Later[ports.Billing]
+    mailer: ports.Mailer | Later[ports.Mailer]
+    app_plane: ports.AppPlane | Later[ports.AppPlane]
     records: ports.Records
     rules: Rules
     clock: Clock
@@ -61,7 +62,10 @@ class Work:
         return {name: self._value(name) for name in inspect.signature(side).parameters}
 
     def _value(self, name: str) -> Any:  # noqa: ANN401 - checked against PARAMETERS when the step is declared
-        return getattr(self, name) if name in _OWN else getattr(self.world, name)
+        if name in _OWN:
+            return getattr(self, name)
+        value = getattr(self.world, name)
+        return value() if isinstance(value, Later) else value
 
 
 _OWN = frozenset({"tenant", "execution", "placement", "facts", "token", "call", "mark"})
