@@ -1,0 +1,1 @@
+"""The local stack: every outside system, Dagster and our doors on one machine, under one supervisor."""
