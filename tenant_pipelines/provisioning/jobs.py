@@ -25,7 +25,7 @@ from dagster import (
 )
 
 from tenant_pipelines.domain.outcomes import ObjectRef
-from tenant_pipelines.domain.refusals import Refused
+from tenant_pipelines.domain.refusals import Code, Refused
 from tenant_pipelines.operations.requests import uuid_of
 from tenant_pipelines.provisioning.catalogue import PROVISIONING
 from tenant_pipelines.saga.catalogue import Catalogue
@@ -102,6 +102,8 @@ def _conclude(context: OpExecutionContext) -> None:
 
 
 def _refusal(context: OpExecutionContext, refused: Refused) -> Failure:
+    if refused.code is Code.UNAVAILABLE:  # this run may act, and could not: the guard continues it elsewhere
+        return Failure(refused.message, allow_retries=False)
     context.instance.add_run_tags(context.run_id, {"refused": refused.code.value})
     return Failure(refused.message, metadata={"refused": refused.code.value}, allow_retries=False)
 
