@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test lint types imports format docs lock clean
+.PHONY: help install demo up down test lint types imports format docs bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,10 +52,8 @@ format: install ## Format the code, and mend what can be mended
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-docs: install ## Write the files that are generated from the code
-	mkdir -p docker/init-db
-	$(PYTHON) -c "from tenant_pipelines.ledger.migrate import restoring_script; print(restoring_script(), end='')" \
-		> docker/init-db/01-init-schemas.sql
+docs: install ## Write what is generated from the code: tables, settings, picture, init script
+	$(PYTHON) -m docs.generate
 
 lock: install ## Choose the newest versions of everything that pyproject.toml allows
 	echo uv | .venv/bin/uv pip compile - --upgrade --quiet --universal --generate-hashes --no-header --no-annotate \

@@ -97,15 +97,21 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
     keycloak_url: HttpUrl
     """With its base path, as http://127.0.0.1:8180/auth."""
     keycloak_realm: str = "ananta-saas"
+    """The shared realm in which every tenant has its organization."""
     keycloak_client_id: str = "provisioner"
     """A service account with manage-organizations, manage-users and view-realm."""
     keycloak_client_secret: SecretStr
+    """Of that client."""
 
     # Storage
     s3_url: HttpUrl
+    """The S3 service, and its IAM API."""
     s3_region: str = "us-east-1"
+    """Signed into every request; also where buckets are made."""
     s3_access_key: str
+    """Who the product is at S3."""
     s3_secret_key: SecretStr
+    """Proves it."""
     s3_bucket_prefix: str = Field("tenant-", pattern=r"^[a-z0-9][a-z0-9-]{0,29}$")
     """Before the tenant's key; bucket names are global on AWS. The name used is recorded per tenant."""
     s3_accept_missing: frozenset[Literal["versioning", "encryption", "public_access_block", "lifecycle"]] = frozenset()
@@ -115,8 +121,11 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
 
     # Infrastructure
     terraform_url: HttpUrl
+    """Terraform Cloud or Enterprise, without a path."""
     terraform_organization: str
+    """In which every tenant has its workspace."""
     terraform_token: SecretStr
+    """Of a user or a team; an organization's token cannot start runs."""
     terraform_look_again_after: Seconds = 10
     """Between two looks at a run."""
 
@@ -124,13 +133,19 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
     deployment_target: Literal["kubernetes", "docker"] = "kubernetes"
     """For tenants whose step 7 is still to come; recorded per tenant, so that undo uses the tenant's own."""
     kubernetes_url: HttpUrl
+    """The API server."""
     kubernetes_token: SecretStr
+    """Of a service account with the rights of the provisioner's ClusterRole."""
     kubernetes_ca_file: Path | None = None
+    """PEM file with the authorities that may sign the server's certificate; the system's own if left out."""
     kubernetes_ingress_class: str = "nginx"
+    """The ingress class that serves the tenants' hosts."""
     kubernetes_ingress_namespace: str = "ingress-nginx"
     """Of the ingress controller; only its pods may reach a tenant's application."""
     docker_url: str = "tcp://127.0.0.1:2375"
+    """The Engine API, for the deployment target docker."""
     application_image: str
+    """What runs for every tenant, as registry/name:tag."""
     application_port: int = Field(8080, ge=1, le=65535)
     """On which the application listens inside its container."""
     application_health_path: str = Field("/healthz", pattern=r"^/")
@@ -138,22 +153,31 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
     application_url: str = "https://{host}"
     """Where a tenant's application answers; {host} is its first domain."""
     admin_portal_url: str = "https://{host}/admin"
+    """Where its administrator works."""
 
     # DNS
     dns_server: str = Field(pattern=r"^[^:]+:\d+$")
     """host:port of the primary that takes updates (RFC 2136)."""
     dns_zone: str
+    """The zone that the tenants' names are in; a domain outside of it is its owner's business."""
     dns_key_name: str
+    """The TSIG key as the server knows it."""
     dns_key_secret: SecretStr
     """TSIG, hmac-sha256, base64."""
 
     # Billing, notifications, app plane
     stripe_url: HttpUrl = "https://api.stripe.com"
+    """Without /v1."""
     stripe_key: SecretStr
+    """Secret or restricted key: reads prices, writes customers and subscriptions."""
     novu_url: HttpUrl = "https://api.novu.co"
+    """The notification service."""
     novu_key: SecretStr
+    """Its API key."""
     novu_template_welcome: str = "tenant-welcome"
+    """The workflow at Novu that sends the welcome mail."""
     app_plane_url: HttpUrl
+    """The application's control plane; /webhooks/tenant-provisioned is appended."""
     app_plane_webhook_secret: SecretStr
     """Signs what we send (whsec_…)."""
     app_plane_signal_secret: SecretStr
@@ -165,8 +189,6 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
     limits: Mapping[Tier, TierLimits] = Field(default_factory=lambda: dict(DEFAULT_LIMITS))
 
     # Time
-    retry_delays: tuple[Seconds, ...] = (60, 300, 900, 3600, 7200)
-    """Before each automatic retry of a whole workflow whose failure was transient."""
     undo_retry_every: Seconds = 300
     """Between two tries of a rollback whose undo failed."""
     undo_retry_for: Seconds = 24 * 3600
@@ -175,16 +197,16 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
     """The longest a lost call may still take effect; then everything with the tenant's mark is looked up again."""
     app_plane_wait: Seconds = 300
     """For the appPlaneProvisioned signal; then the workflow completes and the confirmation stays pending."""
-    wait_in_worker: Seconds = 15
-    """The longest a step sleeps in its worker."""
 
     # Doors
     rest_host: str = "127.0.0.1"
+    """The address that the HTTP door listens on."""
     rest_port: int = Field(14000, ge=1, le=65535)
-    dagster_url: HttpUrl = "http://127.0.0.1:3000"
+    """Its port."""
 
     # Logs
     log_format: Literal["json", "text"] = "json"
+    """One JSON object a line, or text for people."""
     log_file: Path | None = None
     """The one stream of the local stack, besides stderr."""
 

@@ -86,7 +86,7 @@ class Engine:
             attempt, outcome = attempts.run()
         except GaveUp as gave_up:
             failure, because = gave_up.failure, gave_up.because
-            error = error_of(step, Side.DO, begun.execution, failure, because)
+            error = error_of(step, Side.DO, begun.tenant, failure, because)
             verdict = self.ledger.fail(step, failure, error)
             if verdict is Verdict.OWED:
                 return Taken(StepState.OWED, (), error)
@@ -110,7 +110,7 @@ class Engine:
         try:
             attempt, removals = attempts.run()
         except GaveUp as gave_up:
-            error = error_of(step, Side.UNDO, begun.execution, gave_up.failure, gave_up.because)
+            error = error_of(step, Side.UNDO, begun.tenant, gave_up.failure, gave_up.because)
             left = _left(step, attempts.work(None), error)
             self.ledger.undo_failed(step, gave_up.failure, error, left)
             return TakenBack(StepState.FAILED, (), error)

@@ -1,15 +1,16 @@
 """The sentences that operators read about a failure: what, why, way out."""
 
 from tenant_pipelines.domain.failures import Failure
-from tenant_pipelines.domain.workflow import Execution, Side
+from tenant_pipelines.domain.tenant import Status, Tenant
+from tenant_pipelines.domain.workflow import Side
 from tenant_pipelines.saga.step import Step
 
 
-def error_of(step: Step, side: Side, execution: Execution, failure: Failure, because: str) -> str:
+def error_of(step: Step, side: Side, tenant: Tenant, failure: Failure, because: str) -> str:
     """The whole message, with the runbook's symptom in it."""
     symptom = (step.undo_symptom or f"Failed to undo {step.name}") if side is Side.UNDO else step.symptom
     what = f"{symptom}: {failure.system} {failure.what} ({failure.code}, {because})."
-    return f"{what}\nWay out: {failure.way_out or _way_out(failure)}\nThen: {_restart(execution)}"
+    return f"{what}\nWay out: {failure.way_out or _way_out(failure)}\nThen: {_then(tenant)}"
 
 
 def _way_out(failure: Failure) -> str:
@@ -18,5 +19,7 @@ def _way_out(failure: Failure) -> str:
     return f"mend what {failure.system} reports"
 
 
-def _restart(execution: Execution) -> str:
-    return f"tenant-pipelines workflow restart {execution.workflow_id}"
+def _then(tenant: Tenant) -> str:
+    if tenant.status is Status.ACTIVE:
+        return "restart the workflow: it resumes at this step"
+    return f"tenant-pipelines tenant provision {tenant.key}"
