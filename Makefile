@@ -55,6 +55,9 @@ format: install ## Format the code, and mend what can be mended
 docs: install ## Write what is generated from the code: tables, settings, picture, init script
 	$(PYTHON) -m docs.generate
 
+bench: install ## Measure a stack of its own: time, CPU, statements and memory; figures, no verdict
+	$(PYTHON) -m benchmarks
+
 lock: install ## Choose the newest versions of everything that pyproject.toml allows
 	echo uv | .venv/bin/uv pip compile - --upgrade --quiet --universal --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --output-file requirements-bootstrap.txt

@@ -1,0 +1,140 @@
+"""Everything that is measured, as it is shown and as it is written to the JSON file. Times are in seconds."""
+
+from dataclasses import dataclass, field
+
+from benchmarks.figures import Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where it was measured.
+
+    Args:
+        memory: bytes.
+        versions: of what the figures depend on.
+        load: the machine's load average over one minute, before and after.
+    """
+
+    at: str
+    cpu: str
+    cores: int
+    memory: int
+    system: str
+    versions: dict[str, str]
+    load: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step over all rounds.
+
+    Args:
+        whole: from its begin in the ledger to the begin of the next one.
+        inside: the part of it that lies within its attempts: the transaction that begins it, then the adapter.
+    """
+
+    number: int
+    name: str
+    state: str
+    whole: Summary
+    inside: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the stack has used for one run, without what it uses when idle.
+
+    Args:
+        cpu: seconds, by part. commits, rollbacks, connections: by database.
+        others: cores that other programs on the machine kept busy meanwhile.
+    """
+
+    cpu: dict[str, float]
+    commits: dict[str, float]
+    rollbacks: dict[str, float]
+    connections: dict[str, float]
+    others: float
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioning:
+    """Tenants of one tier, one after the other."""
+
+    tier: str
+    total: Summary
+    phases: dict[str, Summary]
+    steps: list[Step]
+    usage: Usage
+    statements: dict[str, float] | None = None
+    """By database, counted in a round of its own; None on a stack that is not ours to reconfigure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """Tenants whose step fails for good.
+
+    Args: phases: each counted from the failure.
+    """
+
+    step: str
+    phases: dict[str, Summary]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Proportional set sizes in bytes, by part.
+
+    Args:
+        peak: at the moment when the whole stack was largest. highest: each part's own largest.
+        tenants: how many were provisioned at once. seconds: for how long.
+    """
+
+    idle: dict[str, float]
+    peak: dict[str, float]
+    highest: dict[str, float]
+    samples: int
+    tenants: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A stack that nobody uses.
+
+    Args:
+        cpu: cores, by part. commits, connections: a second, by database. others: cores kept busy by other programs.
+    """
+
+    seconds: float
+    cpu: dict[str, float]
+    commits: dict[str, float]
+    connections: dict[str, float]
+    others: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """The saga engine on a real ledger, with adapters that do nothing, without Dagster.
+
+    Args: way: how it reaches the database.
+    """
+
+    way: str
+    total: Summary
+    steps: list[Step]
+    statements: float | None = None
+    """Of the 14 steps of one run; None on a stack that is not ours to reconfigure."""
+
+
+@dataclass(slots=True)
+class Results:
+    """The whole document."""
+
+    machine: Machine
+    rounds: int
+    own_stack: bool
+    idle: Idle | None = None
+    provisioning: list[Provisioning] = field(default_factory=list[Provisioning])
+    failing: Failing | None = None
+    memory: Memory | None = None
+    alone: list[Alone] = field(default_factory=list[Alone])
