@@ -40,7 +40,7 @@ class Saga:
         try:
             return self._engine(context).forward(step, context.log.info)
         finally:
-            if "workflow_id" not in context.run_tags:
+            if context.run_tags.get("workflow_run_id") != context.run_id:
                 self._tag(context)
 
     def backward(self, step: Step, context: OpExecutionContext) -> TakenBack:
@@ -80,8 +80,11 @@ class Saga:
         )
 
     def _tag(self, context: OpExecutionContext) -> None:
-        """A run launched in Dagster's own UI learns whose it is only when it has claimed its execution."""
+        """A run launched in Dagster's own UI learns whose it is only when it has claimed its execution.
+
+        A re-executed one carries its parent's tags until then; a continuation's are right from its launch.
+        """
         run_id = UUID(context.run_id)
         execution = self.desk.ledger.execution_of_run(run_id)
-        if execution is not None:
+        if execution is not None and execution.id == run_id:
             context.instance.add_run_tags(context.run_id, dict(tags_of(Launch(run_id, execution, Kind.FORWARD))))

@@ -61,7 +61,7 @@ def forward_op(step: Step) -> OpDefinition:
         try:
             taken = context.resources.saga.forward(step, context)
         except Refused as refused:
-            raise _refusal(context, refused) from refused
+            raise _refusal(context, refused) from None
         except (StepFailed, StepCancelled) as failed:
             # From None: Dagster would store the whole chain of causes, and a client library's words may hold anything.
             raise Failure(str(failed), allow_retries=False) from None
@@ -89,7 +89,7 @@ def backward_op(step: Step) -> OpDefinition:
             else:
                 _show_undone(context, context.resources.saga.backward(step, context))
         except Refused as refused:
-            raise _refusal(context, refused) from refused
+            raise _refusal(context, refused) from None
 
     return take_back
 
