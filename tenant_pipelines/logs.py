@@ -25,7 +25,18 @@ class LoggedJournal:
     ) -> None:
         """One line, at the level error for FLOW_FAIL and info for the others."""
         log = self._logger.error if marker is Marker.FAIL else self._logger.info
-        log(f"[{marker}] {text}", tenantId=str(tenant_id), workflowId=workflow_id, runId=str(run_id), step=step or "-")
+        log(
+            f"[{marker}] {_in_one_line(text)}",
+            tenantId=str(tenant_id),
+            workflowId=workflow_id,
+            runId=str(run_id),
+            step=step or "-",
+        )
+
+
+def _in_one_line(text: str) -> str:
+    """An outside system's words may hold line ends, and whatever moves a terminal's cursor."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def journal(log_format: str, log_file: Path | None) -> LoggedJournal:

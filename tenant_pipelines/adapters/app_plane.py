@@ -125,8 +125,8 @@ def _refusal(response: httpx.Response) -> Failure:
         return Outage.status(SYSTEM, status, retry_after=network.retry_after(response.headers.get("retry-after")))
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "an unknown status"
     way_out = {
-        401: "give both sides the same webhook secret and set both clocks, then: tenant-pipelines workflow restart",
-        410: "the app plane takes this webhook no longer: correct the webhook's URL in the settings, then restart",
+        401: "give both sides the same webhook secret and set both clocks",
+        410: "the app plane takes this webhook no longer: correct its URL in the settings",
     }.get(status)
     return WebhookRejected(SYSTEM, f"rejected the webhook: {status} {phrase}", way_out=way_out)
 

@@ -2,30 +2,55 @@
 # ruff: noqa: PLC0415 - see above
 
 import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from tenant_pipelines.cli.output import FAILED, UNREACHABLE, USAGE, Failed
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Column, Table
+from rich.text import Text
+
+from tenant_pipelines.cli.output import FAILED, UNREACHABLE, USAGE, Failed, out
 from tenant_pipelines.domain.refusals import Code, Refused
 
 if TYPE_CHECKING:
     from tenant_pipelines.ledger.claims import Claimant
     from tenant_pipelines.operations.operations import Desk
     from tenant_pipelines.operations.runs import Launch, Runs, RunState
+    from tenant_pipelines.runs.gateway import DagsterRuns
     from tenant_pipelines.settings import Settings
 
 EXIT = {Code.INVALID: USAGE, Code.UNAVAILABLE: UNREACHABLE}
 
 
-class _NeverLaunches:
-    """The gateway of a command that only reads."""
+class _DagsterWhenNeeded:
+    """Opens Dagster at the first launch: a command that is refused does not wait the seconds that this takes."""
+
+    def __init__(self, open_things: ExitStack) -> None:
+        self._open_things = open_things
+        self._runs: DagsterRuns | None = None
 
     def launch(self, launch: "Launch") -> None:
-        raise NotImplementedError(f"this command launches no runs, not even {launch.run_id}")
+        if self._runs is None:
+            self._runs = self._dagster(launch)
+        self._runs.launch(launch)
 
     def state(self, run_id: object) -> "RunState":
         raise NotImplementedError(f"this command looks at no runs, not even {run_id}")
+
+    def _dagster(self, launch: "Launch") -> "DagsterRuns":
+        from tenant_pipelines.operations.runs import NotLaunched
+
+        try:
+            from dagster import DagsterInstance
+
+            from tenant_pipelines.definitions import job
+            from tenant_pipelines.runs.gateway import DagsterRuns
+
+            return DagsterRuns(self._open_things.enter_context(DagsterInstance.get()), job)
+        except Exception as error:
+            raise NotLaunched(f"run {launch.run_id}: Dagster's instance: {type(error).__name__}") from error
 
 
 @contextmanager
@@ -34,7 +59,9 @@ def reading() -> "Iterator[Desk]":
 
     Raises: Failed with the contract's exit code for every refusal.
     """
-    with _opened(_NeverLaunches()) as desk:
+    from tenant_pipelines.operations.runs import NoRuns
+
+    with _opened(NoRuns()) as desk:
         yield desk
 
 
@@ -44,13 +71,22 @@ def launching() -> "Iterator[Desk]":
 
     Raises: Failed with the contract's exit code for every refusal.
     """
-    from dagster import DagsterInstance
-
-    from tenant_pipelines.definitions import job
-    from tenant_pipelines.runs.gateway import DagsterRuns
-
-    with DagsterInstance.get() as instance, _opened(DagsterRuns(instance, job)) as desk:
+    with ExitStack() as open_things, _opened(_DagsterWhenNeeded(open_things)) as desk:
         yield desk
+
+
+def say(line: str) -> None:
+    """One line for people, as it is: a command or an id that is broken at column 80 cannot be copied."""
+    out.print(line, markup=False, soft_wrap=True)
+
+
+def show_table(*columns: str, rows: Iterable[Sequence[str]]) -> None:
+    """A table as wide as the terminal, folded where it must be; in a pipe as wide as it is, so that grep finds it."""
+    table = Table(*(Column(column, overflow="fold") for column in columns))
+    for row in rows:
+        table.add_row(*map(Text, row))  # a name may hold what the screen's library takes for markup
+    wanted = Measurement.get(out, out.options.update(max_width=1000), table).maximum
+    (out if out.is_terminal else Console(width=wanted, highlight=False)).print(table)
 
 
 def settings() -> "Settings":

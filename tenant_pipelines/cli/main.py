@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from tenant_pipelines.cli import sandbox, stack, tenants, workflows
+from tenant_pipelines.cli import demo, sandbox, stack, tenants, workflows
 from tenant_pipelines.cli.output import UNREACHABLE, Failed, err
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 stack.mount(app)
+app.command()(demo.demo)
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(workflows.app, name="workflow")

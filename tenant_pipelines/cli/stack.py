@@ -56,6 +56,9 @@ def up(
     *,
     json: Json = False,
     home: Home = None,
+    systems_only: Annotated[
+        bool, typer.Option("--systems-only", help="Without Dagster and the REST API, for `dagster dev` beside it.")
+    ] = False,
     definitions: Annotated[str | None, typer.Option(hidden=True, help="Another module with definitions.")] = None,
 ) -> None:
     """Start the local stack and keep it running until Ctrl-C."""
@@ -66,7 +69,8 @@ def up(
 
     async def main() -> None:
         tell = _tell_nobody if json else _tell
-        async with starting.running(folder, tell=tell, choice=Choice(definitions or DEFINITIONS)) as stack:
+        choice = Choice(definitions or DEFINITIONS, product=not systems_only)
+        async with starting.running(folder, tell=tell, choice=choice) as stack:
             if json:
                 show_json(stack.document)
             else:

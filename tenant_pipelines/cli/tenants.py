@@ -4,10 +4,10 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from tenant_pipelines.cli import door
-from tenant_pipelines.cli.output import Json, out, show_json
+from tenant_pipelines.cli.door import say, show_table
+from tenant_pipelines.cli.output import Json, show_json
 
 if TYPE_CHECKING:
     from tenant_pipelines.domain.tenant import Tenant
@@ -54,9 +54,9 @@ def create(
     if json:
         show_json(_as_json(tenant) | (_started(started) if started else {}))
         return
-    out.print(f"Tenant {tenant.key} ({tenant.tier}) is {tenant.status.name}: {tenant.id}")
+    say(f"Tenant {tenant.key} ({tenant.tier}) is {tenant.status.name}: {tenant.id}")
     if started:
-        out.print(f"Provisioning has started; follow it: tenant-pipelines workflow show {started.workflow_id}")
+        say(f"Provisioning has started; follow it: tenant-pipelines workflow show {started.workflow_id}")
 
 
 @app.command("list")
@@ -74,10 +74,8 @@ def list_tenants(
     if json:
         show_json({"data": [_as_json(tenant) for tenant in found]})
         return
-    table = Table("key", "name", "tier", "status", "id")
-    for tenant in found:
-        table.add_row(tenant.key, tenant.name, tenant.tier, tenant.status.name, str(tenant.id))
-    out.print(table)
+    rows = [(tenant.key, tenant.name, tenant.tier, tenant.status.name, str(tenant.id)) for tenant in found]
+    show_table("key", "name", "tier", "status", "id", rows=rows)
 
 
 @app.command()
@@ -96,9 +94,9 @@ def show(tenant: Key, *, json: Json = False) -> None:
     for field, value in document.items():
         if field == "metadata":
             for name, entry in sorted(value.items()):
-                out.print(f"  {name}: {entry}", markup=False)
+                say(f"  {name}: {entry}")
         else:
-            out.print(f"{field}: {value}", markup=False)
+            say(f"{field}: {value}")
 
 
 @app.command()
@@ -112,7 +110,7 @@ def provision(tenant: Key, *, reason: Annotated[str | None, typer.Option()] = No
     if json:
         show_json(_started(execution))
     else:
-        out.print(f"Provisioning of {found.key} has started: tenant-pipelines workflow show {execution.workflow_id}")
+        say(f"Provisioning of {found.key} has started: tenant-pipelines workflow show {execution.workflow_id}")
 
 
 def _as_json(tenant: "Tenant") -> dict[str, Any]:

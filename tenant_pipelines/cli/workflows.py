@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
-from rich.table import Table
 
 from tenant_pipelines.cli import door
-from tenant_pipelines.cli.output import USAGE, Failed, Json, out, show_json
+from tenant_pipelines.cli.door import say, show_table
+from tenant_pipelines.cli.output import USAGE, Failed, Json, show_json
 
 if TYPE_CHECKING:
     from tenant_pipelines.domain.workflow import Execution
@@ -27,9 +27,8 @@ def list_workflows(*, limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
     if json:
         show_json({"data": [_as_json(execution) for execution in found]})
         return
-    table = Table("workflow", "tenant", "status", "step", "%", "run")
-    for execution in found:
-        table.add_row(
+    rows = [
+        (
             execution.workflow_id,
             execution.tenant_key,
             execution.state.word,
@@ -37,7 +36,9 @@ def list_workflows(*, limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
             str(execution.progress),
             str(execution.id),
         )
-    out.print(table)
+        for execution in found
+    ]
+    show_table("workflow", "tenant", "status", "step", "%", "run", rows=rows)
 
 
 @app.command()
@@ -51,17 +52,18 @@ def show(workflow: WorkflowId, *, json: Json = False) -> None:
         show_json(document | {"history": history})
         return
     for field, value in document.items():
-        out.print(f"{field}: {value}", markup=False)
-    table = Table("#", "time", "event", "step", "attempt")
-    for event in history:
-        table.add_row(
+        say(f"{field}: {value}")
+    rows = [
+        (
             str(event["event_id"]),
             f"{event['at']:%H:%M:%S.%f}",
             event["type"],
             event["step"] or "",
             str(event["attempt"] or ""),
         )
-    out.print(table)
+        for event in history
+    ]
+    show_table("#", "time", "event", "step", "attempt", rows=rows)
 
 
 @app.command()
@@ -87,7 +89,7 @@ def signal(
     if json:
         show_json({"workflowId": workflow, "signal": name, "effect": received})
     else:
-        out.print(f"{name} delivered to {workflow}: {received or 'recorded'}")
+        say(f"{name} delivered to {workflow}: {received or 'recorded'}")
 
 
 def _as_json(execution: "Execution") -> dict[str, Any]:

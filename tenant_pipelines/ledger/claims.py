@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.rows import DictRow
 
 from tenant_pipelines.domain.refusals import Code, Refused
-from tenant_pipelines.domain.tenant import PROVISION_FROM, RESERVED_IDS, Status
+from tenant_pipelines.domain.tenant import PROVISION_FROM, RESERVED_IDS, RESERVED_KEYS, Status
 from tenant_pipelines.domain.workflow import PROVISION, provision_workflow_id
 from tenant_pipelines.ledger.database import Transaction
 
@@ -41,7 +41,11 @@ def claim_provision(
     tenant = tx.one("lock_tenant", tenant_id=tenant_id)
     if tenant is None:
         raise Refused(Code.NOT_FOUND, f"There is no tenant {tenant_id}. List them with: tenant-pipelines tenant list")
+    if tenant["key"] in RESERVED_KEYS:
+        raise Refused(Code.RESERVED, f"The key {tenant['key']!r} is reserved: its tenant is never provisioned.")
     running = tx.one("running_execution_of_tenant", tenant_id=tenant_id)
+    if running is not None and running["id"] == run_id:  # by this very call, whose answer was lost
+        return running
     if running is not None:
         raise busy(running)
     status = Status(tenant["status"])
@@ -96,7 +100,7 @@ def busy(running: Mapping[str, Any]) -> Refused:
         Code.BUSY,
         f"Workflow {running['workflow_id']} of tenant {running['tenant_key']} is running (run {running['id']}, "
         f"step {running['step'] or 'not begun'}). Wait for its end, or cancel it: "
-        f"tenant-pipelines workflow cancel {running['workflow_id']}",
+        f"tenant-pipelines workflow signal {running['workflow_id']} provisioningCancelled",
     )
 
 

@@ -12,6 +12,7 @@ from tenant_pipelines.domain.workflow import Side, State, StepState
 from tenant_pipelines.ledger import endings
 from tenant_pipelines.ledger.claims import remember
 from tenant_pipelines.ledger.database import Transaction
+from tenant_pipelines.saga.wording import then
 
 
 class Received(StrEnum):
@@ -22,16 +23,18 @@ class Received(StrEnum):
     EARLY = "early"
     """Kept until the step waits for it."""
     LATE = "late"
-    """The workflow had completed without it: the pending mark is cleared."""
+    """The workflow had ended without it: the pending mark is cleared."""
     NO_EFFECT = "no_effect"
 
 
 def await_confirmation(tx: Transaction, execution: DictRow, step: str, signal: str, seconds: float) -> None:
-    """The step waits from now on; a signal that was faster ends it at once."""
+    """The step waits from now on; a signal that was faster ends it at once, and so does a cancel."""
     tx.do("owe", tenant_id=execution["tenant_id"], step=step, execution_id=execution["id"])
     early = tx.one("first_signal", execution_id=execution["id"], name=signal)
     if early is not None:
         settle(tx, execution, step, early["payload"])
+    elif execution["cancel_requested_at"] is not None:
+        endings.cancel_past_pivot(tx, execution, [step])
     else:
         tx.do("await_signal", id=execution["id"], seconds=seconds, message=f"Waiting for the signal {signal}")
 
@@ -44,7 +47,7 @@ def receive(tx: Transaction, execution: DictRow, step: str, payload: Mapping[str
         if row is None or row["state"] != StepState.WAITING or execution["waiting_until"] is None:
             return Received.EARLY
         return settle(tx, execution, step, payload)
-    if state is State.COMPLETED and payload["success"]:
+    if state in {State.COMPLETED, State.CANCELLED} and payload["success"]:
         settled = tx.one("settle_owed", tenant_id=execution["tenant_id"], step=step)
         if settled is not None:
             _step_done(tx, execution, step)
@@ -63,7 +66,7 @@ def settle(tx: Transaction, execution: DictRow, step: str, payload: Mapping[str,
     error = (
         f"Failed to provision the app plane: App plane reported a failure: {said} "
         f"({WebhookRejected.code}, not retried).\n"
-        f"Way out: mend it there, then: tenant-pipelines workflow restart {execution['workflow_id']}"
+        f"Way out: mend what it reports\nThen: {then(execution['tenant_key'], active=True)}"
     )
     tx.do(
         "fail_step",

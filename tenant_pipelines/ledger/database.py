@@ -77,7 +77,6 @@ class Database:
                 "options": _OPTIONS,
                 "application_name": "tenant-pipelines",
             },
-            check=ConnectionPool.check_connection,
         )
 
     def run(self, work: Work[Answer]) -> Answer:

@@ -4,24 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 import psycopg.errors
 from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
 
 from tenant_pipelines.domain.refusals import Code, Refused
-from tenant_pipelines.domain.tenant import Tenant
-from tenant_pipelines.domain.workflow import Execution, Kind, Leftover, Side, State, StepState
-from tenant_pipelines.ledger import confirmation, endings
+from tenant_pipelines.domain.tenant import KEY, Tenant
+from tenant_pipelines.domain.workflow import Execution, Kind, Leftover, State
+from tenant_pipelines.ledger import confirmation, endings, lost_workers
 from tenant_pipelines.ledger.claims import Claimant, claim_provision, remember
 from tenant_pipelines.ledger.confirmation import Received
 from tenant_pipelines.ledger.database import Database, Transaction
 from tenant_pipelines.ledger.rows import execution_of, tenant_of
+from tenant_pipelines.ledger.steps import open_steps
 from tenant_pipelines.saga.catalogue import Catalogue
-
-LOSSES_ALLOWED = 2
-"""Workers a step may lose; with one more it fails (WorkerLost)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +56,9 @@ class OperatorLedger:
         tenant_id = uuid4()
 
         def work(tx: Transaction) -> Tenant:
+            written = tx.one("tenant_with_all", tenant_id=tenant_id)
+            if written is not None:  # by this very call, whose answer was lost
+                return tenant_of(written)
             tx.only("insert_tenant", id=tenant_id, key=new.key, name=new.name, tier=new.tier, domains=list(new.domains))
             tx.do(
                 "insert_contact",
@@ -96,7 +96,7 @@ class OperatorLedger:
 
         def work(tx: Transaction) -> Execution | None:
             runs = tx.only("count_runs", execution_id=execution_id)["n"]
-            run_id = _next_run_id(execution_id, runs)
+            run_id = lost_workers.next_run_id(execution_id, runs)
             row = tx.one("claim_rollback", id=execution_id, run_id=run_id, by=by, runs=runs)
             if row is None:
                 return None
@@ -109,85 +109,56 @@ class OperatorLedger:
     def replace_lost_run(self, execution: Execution, catalogue: Catalogue) -> Execution | None:
         """A run has ended without finishing what it was there for: claim its continuation, under a new run id.
 
-        Answers None when somebody else has, or when the step had lost too many workers and has failed (WorkerLost).
+        Answers the execution as this call has left it: going on, or failed (WorkerLost) where its step has lost too
+        many workers; None when somebody else has seen to it.
         """
 
         def work(tx: Transaction) -> Execution | None:
             row = tx.only("lock_execution", id=execution.id)
-            if row["run_id"] != execution.run_id or row["closed_at"] is not None:
+            if not lost_workers.replace_run(tx, row, execution.run_id, catalogue):
                 return None
-            lost = tx.one("count_loss", execution_id=execution.id, lost_run_id=execution.run_id)
-            losses = lost["losses"] if lost else row["losses"] + 1
-            if losses > LOSSES_ALLOWED and row["state"] == State.FORWARD:
-                step = lost["step"] if lost else _first_open_step(tx, execution.id, catalogue)
-                _worker_lost(tx, row, step, catalogue)
-                return None
-            runs = tx.only("count_runs", execution_id=execution.id)["n"]
-            run_id = _next_run_id(execution.id, runs)
-            kind = Kind.CONTINUATION if row["state"] == State.FORWARD else Kind.ROLLBACK
-            replaced = tx.one(
-                "replace_run",
-                id=execution.id,
-                run_id=run_id,
-                lost_run_id=execution.run_id,
-                message="Going on after a lost worker",
-            )
-            if replaced is None:
-                return None
-            tx.do("insert_run", run_id=run_id, execution_id=execution.id, kind=kind.value)
-            remember(tx, row, "WorkerLost", step=lost["step"] if lost else None, details={"run": str(execution.run_id)})
-            return execution_of(replaced)
+            return execution_of(tx.only("execution", id=execution.id))
 
         return self.database.run(work)
 
     def first_open_step(self, execution_id: UUID, catalogue: Catalogue) -> str:
         """The first step of the forward side that is not behind us."""
-        return self.database.run(lambda tx: _first_open_step(tx, execution_id, catalogue))
+        steps = self.database.run(lambda tx: open_steps(tx, execution_id, catalogue))
+        return steps[0] if steps else catalogue.last.name
 
     def request_cancel(self, workflow_id: str, claimant: Claimant) -> Execution:
-        """Record the wish; whoever acts for the execution sees it.
+        """Record the wish; whoever acts for the execution sees it. While it waits for a signal nobody does: it ends.
 
         Raises: Refused NOT_FOUND, WRONG_STATE.
         """
 
         def work(tx: Transaction) -> Execution:
-            newest = _newest(tx, workflow_id)
-            if newest["closed_at"] is not None:
-                raise Refused(
-                    Code.WRONG_STATE, f"Workflow {workflow_id} is {State(newest['state']).word}: not running."
-                )
-            if tx.one("request_cancel", id=newest["id"], by=claimant.by, reason=claimant.reason) is not None:
-                remember(tx, newest, "WorkflowExecutionCancelRequested", details={"by": claimant.by})
-                _act(tx, claimant, "cancel", execution=newest)
-            return execution_of(tx.only("execution", id=newest["id"]))
+            row = tx.only("lock_execution", id=_newest(tx, workflow_id)["id"])
+            if row["closed_at"] is not None:
+                raise Refused(Code.WRONG_STATE, f"Workflow {workflow_id} is {State(row['state']).word}: not running.")
+            _wish_cancelled(tx, row, claimant)
+            if row["waiting_until"] is not None:
+                endings.cancel_past_pivot(tx, row, [row["step"]])
+            return execution_of(tx.only("execution", id=row["id"]))
 
         return self.database.run(work)
 
-    def end_forward_side(self, execution: Execution) -> None:
-        """A cancelled run will take no further step: its rollback is due."""
+    def stop_cancelled(self, execution: Execution, catalogue: Catalogue, claimant: Claimant) -> Execution | None:
+        """The run of a cancelled execution is gone: its forward side ends here.
 
-        def work(tx: Transaction) -> None:
-            tx.one(
-                "rollback_due",
-                id=execution.id,
-                failed_step=None,
-                error=None,
-                error_code="Cancelled",
-                transient=False,
-            )
+        Args: claimant: who is named when nobody has recorded the wish.
+        Answers the execution as this call has left it; None when there was nothing to stop (any more).
+        """
 
-        self.database.run(work)
-
-    def cancel_past_pivot(self, execution: Execution, catalogue: Catalogue) -> None:
-        """Cancelled when the tenant was ACTIVE already: it stays so, and what was not done is owed."""
-        step = catalogue.step(self.first_open_step(execution.id, catalogue))
-
-        def work(tx: Transaction) -> None:
+        def work(tx: Transaction) -> Execution | None:
             row = tx.only("lock_execution", id=execution.id)
-            if row["closed_at"] is None:
-                endings.cancel_past_pivot(tx, row, [s.name for s in catalogue.steps if s.number >= step.number])
+            if row["state"] != State.FORWARD or row["run_id"] != execution.run_id:
+                return None
+            _wish_cancelled(tx, row, claimant)
+            endings.stop_for_cancel(tx, row, catalogue)
+            return execution_of(tx.only("execution", id=execution.id))
 
-        self.database.run(work)
+        return self.database.run(work)
 
     def receive_signal(
         self, workflow_id: str, *, name: str, step: str, payload: Mapping[str, Any], key: str, claimant: Claimant
@@ -264,9 +235,12 @@ class OperatorLedger:
 
         Raises: Refused NOT_FOUND.
         """
-        row = self.database.run(lambda tx: tx.one("tenant_id_by_key", key=key))
+        possible = KEY.fullmatch(key) is not None
+        row = self.database.run(lambda tx: tx.one("tenant_id_by_key", key=key)) if possible else None
         if row is None:
-            raise Refused(Code.NOT_FOUND, f"There is no tenant {key!r}. List them with: tenant-pipelines tenant list")
+            raise Refused(
+                Code.NOT_FOUND, f"There is no tenant {key[:60]!r}. List them with: tenant-pipelines tenant list"
+            )
         return UUID(str(row["id"]))
 
     def tenants(self, *, status: int | None = None, limit: int = 50, offset: int = 0) -> list[Tenant]:
@@ -302,55 +276,19 @@ class OperatorLedger:
         return self.database.run(lambda tx: tx.all("history_of", execution_id=execution_id, limit=limit, offset=offset))
 
 
-def _first_open_step(tx: Transaction, execution_id: UUID, catalogue: Catalogue) -> str:
-    behind = {
-        row["step"]
-        for row in tx.all("steps_of", execution_id=execution_id)
-        if row["side"] == Side.DO and row["state"] in {StepState.DONE, StepState.SKIPPED, StepState.OWED}
-    }
-    return next((step.name for step in catalogue.steps if step.name not in behind), catalogue.last.name)
-
-
 def _newest(tx: Transaction, workflow_id: str) -> DictRow:
-    row = tx.one("newest_execution", workflow_id=workflow_id)
+    row = tx.one("newest_execution", workflow_id=workflow_id.replace("\0", ""))  # which no text in PostgreSQL holds
     if row is None:
         raise Refused(Code.NOT_FOUND, f"There is no workflow {workflow_id[:120]!r}.")
     return row
 
 
-def _next_run_id(execution_id: UUID, runs: int) -> UUID:
-    """Derived, so that two callers who have seen the same make the same run, and Dagster refuses the second."""
-    return uuid5(execution_id, f"run:{runs + 1}")
-
-
-def _worker_lost(tx: Transaction, execution: DictRow, step: str, catalogue: Catalogue) -> None:
-    lost = catalogue.step(step)
-    error = (
-        f"{lost.symptom}: the step has lost its worker {LOSSES_ALLOWED + 1} times (WorkerLost).\n"
-        f"Way out: see why workers die (memory, the worker's log), then: "
-        f"tenant-pipelines workflow restart {execution['workflow_id']}"
-    )
-    tx.do(
-        "fail_step",
-        execution_id=execution["id"],
-        side=Side.DO.value,
-        step=step,
-        state=StepState.FAILED.value,
-        error=error,
-        error_code="WorkerLost",
-        found=Jsonb([]),
-    )
-    if lost.number > catalogue.pivot.number:
-        endings.fail_past_pivot(tx, execution, step=step, error=error, code="WorkerLost")
-    else:
-        tx.do(
-            "rollback_due",
-            id=execution["id"],
-            failed_step=step,
-            error=f"PROVISION_FAILED: {error}",
-            error_code="WorkerLost",
-            transient=True,
-        )
+def _wish_cancelled(tx: Transaction, execution: DictRow, claimant: Claimant) -> None:
+    wished = tx.one("request_cancel", id=execution["id"], by=claimant.by, reason=claimant.reason)
+    if wished is None:
+        return
+    remember(tx, execution, "WorkflowExecutionCancelRequested", details={"by": claimant.by})
+    _act(tx, claimant, "cancel", execution=execution)
 
 
 def _act(

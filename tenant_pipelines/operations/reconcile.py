@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from tenant_pipelines.domain.journal import Marker
+from tenant_pipelines.domain.journal import Marker, note_about, note_end
 from tenant_pipelines.domain.workflow import Execution, Kind, State
 from tenant_pipelines.ledger.claims import Claimant
 from tenant_pipelines.operations.operations import Desk
@@ -13,6 +13,9 @@ from tenant_pipelines.operations.runs import Launch, RunState
 PAGE = 50
 QUIET = 3.0
 """Seconds an execution's row must have rested before a sensor looks at it."""
+
+
+TERMINATED_IN_DAGSTER = Claimant("dagster-ui", "dagster-ui", "The run was terminated in Dagster")
 
 
 class Push(StrEnum):
@@ -81,14 +84,7 @@ def roll_back(desk: Desk, execution: Execution, *, by: str) -> bool:
     claimed = desk.ledger.claim_rollback(execution.id, by=by)
     if claimed is None:
         return False
-    desk.journal.note(
-        Marker.ROLLBACK,
-        f"claimed by {by}",
-        tenant_id=claimed.tenant_id,
-        workflow_id=claimed.workflow_id,
-        run_id=claimed.id,
-        step=claimed.failed_step,
-    )
+    note_about(desk.journal, claimed, Marker.ROLLBACK, f"claimed by {by}")
     desk.runs.launch(Launch(claimed.run_id, claimed, Kind.ROLLBACK))
     return True
 
@@ -113,48 +109,29 @@ def _relaunch(desk: Desk, execution: Execution) -> None:
 
 def _continue(desk: Desk, execution: Execution, by: str) -> None:
     replaced = desk.ledger.replace_lost_run(execution, desk.provisioning)
-    if replaced is not None:
-        _relaunch(desk, replaced)
+    if replaced is None:
         return
-    after = desk.ledger.execution_of_run(execution.run_id)
-    if after is not None and after.state is State.ROLLBACK_DUE:
-        roll_back(desk, after, by=by)
-    elif after is not None and after.state is State.FAILED and execution.state is State.FORWARD:
-        desk.journal.note(
-            Marker.FAIL,
-            after.error or "WorkerLost",
-            tenant_id=after.tenant_id,
-            workflow_id=after.workflow_id,
-            run_id=after.id,
-            step=after.failed_step,
-        )
+    note_end(desk.journal, replaced)
+    if replaced.state is State.ROLLBACK_DUE:
+        roll_back(desk, replaced, by=by)
+    elif not replaced.state.closed:
+        _relaunch(desk, replaced)
 
 
 def _cancel(desk: Desk, execution: Execution, by: str) -> None:
-    if execution.cancel_requested_by is None:
-        desk.ledger.request_cancel(
-            execution.workflow_id, Claimant("dagster-ui", "dagster-ui", "The run was terminated in Dagster")
-        )
-    pivot = desk.provisioning.pivot.number
-    step = desk.provisioning.step(desk.ledger.first_open_step(execution.id, desk.provisioning))
-    if step.number > pivot:
-        desk.ledger.cancel_past_pivot(execution, desk.provisioning)
+    stopped = desk.ledger.stop_cancelled(execution, desk.provisioning, TERMINATED_IN_DAGSTER)
+    if stopped is None:
         return
-    desk.ledger.end_forward_side(execution)
-    roll_back(desk, execution, by=by)
+    note_end(desk.journal, stopped)
+    if stopped.state is State.ROLLBACK_DUE:
+        roll_back(desk, stopped, by=by)
 
 
 def _expire(desk: Desk, execution: Execution) -> None:
     completed = desk.ledger.expire_confirmation(execution, desk.provisioning.last.name)
     if completed is not None:
-        desk.journal.note(
-            Marker.COMPLETE,
-            "completed without the app plane's confirmation, which stays pending",
-            tenant_id=completed.tenant_id,
-            workflow_id=completed.workflow_id,
-            run_id=completed.id,
-            step=desk.provisioning.last.name,
-        )
+        text = "completed without the app plane's confirmation, which stays pending"
+        note_about(desk.journal, completed, Marker.COMPLETE, text)
 
 
 def scan(desk: Desk, *, after: tuple[datetime, UUID], by: str) -> tuple[list[Push], tuple[datetime, UUID] | None]:

@@ -1,6 +1,7 @@
 """What callers may ask for, checked before anything is touched."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,9 +44,13 @@ def new_tenant(
     Raises: Refused INVALID or RESERVED, naming the field, the reason and what is allowed.
     """
     _check_key(key)
-    if not 1 <= len(name.strip()) <= 200:
-        raise _invalid("name", "must be 1 to 200 characters")
-    if len(admin_email) > 254 or not _EMAIL.fullmatch(admin_email):
+    if not name.strip():
+        raise _invalid("name", "must not be empty")
+    _check_text("name", name.strip(), 200)
+    _check_text("adminFirstName", admin_first_name or "", 100)
+    _check_text("adminLastName", admin_last_name or "", 100)
+    _check_text("adminEmail", admin_email, 254)
+    if not _EMAIL.fullmatch(admin_email):
         raise _invalid("adminEmail", f"{admin_email[:60]!r} is not an e-mail address")
     wanted = tuple(dict.fromkeys(domain.lower() for domain in domains)) if domains else (f"{key}.localhost",)
     for domain in wanted:
@@ -53,6 +58,14 @@ def new_tenant(
             raise _invalid("domains", f"{domain[:60]!r} is not a domain name")
     contact = Contact(admin_first_name or "", admin_last_name or "", admin_email, primary=True)
     return NewTenant(key, name.strip(), contact, plan_id, _tier(plan_id, tier, plans), wanted)
+
+
+def _check_text(field: str, value: str, at_most: int) -> None:
+    """No longer than that, and nothing in it that is not text (a database refuses NUL and half a character)."""
+    if len(value) > at_most:
+        raise _invalid(field, f"must be at most {at_most} characters")
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
+        raise _invalid(field, "must not contain control characters")
 
 
 def _check_key(key: str) -> None:
@@ -112,14 +125,24 @@ def confirmation(payload: Mapping[str, Any]) -> Confirmation:
     """
     unknown = set(payload) - {"organizationId", "adminUserId", "success", "error"}
     if unknown:
-        raise _invalid("appPlaneProvisioned", f"unknown fields: {', '.join(sorted(map(str, unknown)))[:200]}")
+        raise _invalid("appPlaneProvisioned", f"unknown fields: {', '.join(sorted(map(repr, unknown)))[:200]}")
     if not isinstance(payload.get("success"), bool):
         raise _invalid("success", "must be true or false")
     texts = {name: payload.get(name) for name in ("organizationId", "adminUserId", "error")}
     for name, value in texts.items():
         if value is not None and (not isinstance(value, str) or len(value) > 2000):
             raise _invalid(name, "must be a text of at most 2000 characters")
-    return Confirmation(texts["organizationId"], texts["adminUserId"], payload["success"], texts["error"])
+    return Confirmation(
+        organization_id=_storable(texts["organizationId"]),
+        admin_user_id=_storable(texts["adminUserId"]),
+        success=payload["success"],
+        error=_storable(texts["error"]),
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    """What somebody else has to say, with a question mark for all that PostgreSQL's text cannot hold."""
+    return text and "".join("?" if unicodedata.category(c) == "Cs" or c == "\0" else c for c in text)
 
 
 def _invalid(field: str, why: str) -> Refused:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from tenant_pipelines.domain.journal import Marker
+from tenant_pipelines.domain.journal import Marker, note_about, note_end
 from tenant_pipelines.domain.refusals import Code, Refused
-from tenant_pipelines.domain.workflow import Execution, provision_workflow_id
+from tenant_pipelines.domain.workflow import provision_workflow_id
 from tenant_pipelines.ledger.claims import Claimant
 from tenant_pipelines.ledger.confirmation import Received
 from tenant_pipelines.operations.operations import Desk
@@ -30,7 +30,8 @@ def signal(
             return _confirmed(desk, workflow_id, confirmation(payload).as_json(), key, claimant)
         case "provisioningCancelled":
             cancelled = desk.ledger.request_cancel(workflow_id, claimant)
-            _note(desk, cancelled, f"{name} by {claimant.by}", Marker.SIGNAL)
+            note_about(desk.journal, cancelled, Marker.SIGNAL, f"{name} by {claimant.by}")
+            note_end(desk.journal, cancelled)
             return None
         case _:
             raise Refused(Code.INVALID, f"Unknown signal {name[:60]!r}; known are {CONFIRMED} and {CANCELLED}.")
@@ -40,20 +41,7 @@ def _confirmed(desk: Desk, workflow_id: str, payload: Mapping[str, Any], key: st
     received, execution = desk.ledger.receive_signal(
         workflow_id, name=CONFIRMED, step=desk.provisioning.last.name, payload=payload, key=key, claimant=claimant
     )
-    _note(desk, execution, f"{CONFIRMED} by {claimant.by}: {received}", Marker.SIGNAL)
-    if received is Received.COMPLETED:
-        _note(desk, execution, f"Tenant {execution.tenant_key} is provisioned", Marker.COMPLETE)
-    elif received is Received.FAILED:
-        _note(desk, execution, execution.error or "", Marker.FAIL)
+    note_about(desk.journal, execution, Marker.SIGNAL, f"{CONFIRMED} by {claimant.by}: {received}")
+    if received in {Received.COMPLETED, Received.FAILED}:
+        note_end(desk.journal, execution)
     return received
-
-
-def _note(desk: Desk, execution: Execution, text: str, marker: Marker) -> None:
-    desk.journal.note(
-        marker,
-        text,
-        tenant_id=execution.tenant_id,
-        workflow_id=execution.workflow_id,
-        run_id=execution.id,
-        step=execution.step,
-    )

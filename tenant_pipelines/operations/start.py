@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from tenant_pipelines.domain.journal import Marker
+from tenant_pipelines.domain.journal import Marker, note_about
 from tenant_pipelines.domain.workflow import Execution, Kind
 from tenant_pipelines.ledger.claims import Claimant
 from tenant_pipelines.operations.operations import Desk
-from tenant_pipelines.operations.runs import Launch
+from tenant_pipelines.operations.runs import Launch, NotLaunched
 
 
 def start(desk: Desk, tenant_id: UUID, claimant: Claimant, given: Mapping[str, Any] | None = None) -> Execution:
@@ -23,13 +23,10 @@ def start(desk: Desk, tenant_id: UUID, claimant: Claimant, given: Mapping[str, A
         claimant=claimant,
         given={**(given or {}), "tenantId": str(tenant_id)},
     )
-    desk.journal.note(
-        Marker.START,
-        f"Provisioning of tenant {execution.tenant_key} by {claimant.by}",
-        tenant_id=tenant_id,
-        workflow_id=execution.workflow_id,
-        run_id=execution.id,
-        step=None,
-    )
-    desk.runs.launch(Launch(execution.id, execution, Kind.FORWARD))
+    started = f"Provisioning of tenant {execution.tenant_key} by {claimant.by}"
+    note_about(desk.journal, execution, Marker.START, started)
+    try:
+        desk.runs.launch(Launch(execution.id, execution, Kind.FORWARD))
+    except NotLaunched as error:  # it is recorded, and begins as soon as the guard can launch it
+        note_about(desk.journal, execution, Marker.START, f"{started}: not launched yet, {error}")
     return execution

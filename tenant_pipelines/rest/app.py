@@ -14,7 +14,11 @@ from tenant_pipelines.operations.operations import Desk
 from tenant_pipelines.rest.errors import answer, refuse
 from tenant_pipelines.rest.webhooks import AppPlaneWebhook
 
-NAMES: Mapping[int, str] = {404: "NotFound", 405: "MethodNotAllowed"}
+HTTP_ERRORS: Mapping[int, tuple[str, str, str]] = {
+    404: ("NotFound", "NOT_FOUND", "There is nothing here."),
+    405: ("MethodNotAllowed", "METHOD_NOT_ALLOWED", "That method is not known here."),
+}
+"""Name, code and message of what the routing itself refuses."""
 
 
 def application(desk: Desk, *, app_plane_secret: str) -> Starlette:
@@ -31,9 +35,10 @@ def application(desk: Desk, *, app_plane_secret: str) -> Starlette:
         return JSONResponse({"status": "ready"})
 
     async def http_error(_: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        name = NAMES.get(status, "Error")
-        return answer(status, name, name, "There is nothing here." if status == 404 else "That is not possible here.")
+        if not isinstance(error, HTTPException):
+            raise error
+        name, code, message = HTTP_ERRORS.get(error.status_code, ("Error", "INVALID", error.detail))
+        return answer(error.status_code, name, code, message, headers=error.headers)
 
     async def failed(_: Request, __: Exception) -> Response:
         return answer(500, "InternalServerError", "INTERNAL", "Something went wrong here; the log says what.")

@@ -1,5 +1,7 @@
 """The one shape of every error (the contract, REST)."""
 
+from collections.abc import Mapping
+
 from starlette.responses import JSONResponse, Response
 
 from tenant_pipelines.domain.refusals import Code, Refused
@@ -22,7 +24,7 @@ def refuse(refused: Refused) -> Response:
     return answer(status, name, refused.code.value, refused.message)
 
 
-def answer(status: int, name: str, code: str, message: str) -> Response:
+def answer(status: int, name: str, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
     """An error; `message` names no host and no port."""
     error = {"statusCode": status, "name": name, "message": message, "code": code, "details": []}
-    return JSONResponse({"error": error}, status_code=status)
+    return JSONResponse({"error": error}, status_code=status, headers=headers)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from standardwebhooks import Webhook
-from standardwebhooks.webhooks import WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError, WebhookVerificationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +19,7 @@ from tenant_pipelines.operations.operations import Desk
 from tenant_pipelines.operations.requests import uuid_of
 from tenant_pipelines.operations.signal import CONFIRMED, signal
 from tenant_pipelines.rest.errors import answer, refuse
+from tenant_pipelines.settings import InvalidSettings
 
 BIGGEST = 64 * 1024
 """Bytes of a webhook's body."""
@@ -28,11 +29,17 @@ class AppPlaneWebhook:
     """The route's handler.
 
     Args: secret: `whsec_…`, signs what the app plane sends.
+    Raises: InvalidSettings when there is no key in it: whoever can reach us could sign then.
     """
 
     def __init__(self, desk: Desk, secret: str) -> None:
         self._desk = desk
-        self._webhook = Webhook(secret)
+        try:
+            self._webhook = Webhook(secret)
+        except (EmptyWebhookSecretError, ValueError) as error:
+            raise InvalidSettings(
+                "TENANT_PIPELINES_APP_PLANE_SIGNAL_SECRET: must be whsec_ and a key in base64"
+            ) from error
 
     async def __call__(self, request: Request) -> Response:
         """202 once the signal is recorded."""
@@ -71,7 +78,7 @@ async def _body(request: Request) -> bytes | None:
 def _parsed(body: bytes) -> Mapping[str, Any]:
     try:
         payload = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         payload = None
     if not isinstance(payload, dict):
         raise Refused(Code.INVALID, "The body must be a JSON object.")

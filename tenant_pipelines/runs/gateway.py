@@ -15,7 +15,7 @@ from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from tenant_pipelines.domain.workflow import Kind
-from tenant_pipelines.operations.runs import Launch, RunState
+from tenant_pipelines.operations.runs import Launch, NotLaunched, RunState
 
 LOCATION = "tenant_pipelines"
 """The code location's name in every workspace file."""
@@ -43,10 +43,16 @@ class DagsterRuns:
         self._job = job
 
     def launch(self, launch: Launch) -> None:
-        """Create the run and hand it over; again with the same id: only what is still missing."""
-        run = self._instance.get_run_by_id(str(launch.run_id)) or self._create(launch)
-        if run.status is DagsterRunStatus.NOT_STARTED:
-            self._instance.submit_run(run.run_id, None)  # type: ignore[arg-type]  # no coordinator of ours asks for it
+        """Create the run and hand it over; again with the same id: only what is still missing.
+
+        Raises: NotLaunched, whatever went wrong in Dagster or its database.
+        """
+        try:
+            run = self._instance.get_run_by_id(str(launch.run_id)) or self._create(launch)
+            if run.status is DagsterRunStatus.NOT_STARTED:
+                self._instance.submit_run(run.run_id, None)  # type: ignore[arg-type]  # our coordinators do not ask
+        except Exception as error:
+            raise NotLaunched(f"run {launch.run_id}: {type(error).__name__}") from error
 
     def state(self, run_id: UUID) -> RunState:
         """How the run stands."""

@@ -104,7 +104,7 @@ class Attempts(Generic[Outcome]):
         begun = self.begun
         seconds = min(self.retries.one_attempt, max(self._seconds_left(), 0.0))
         call = Call(
-            key=":".join((str(begun.tenant.id), str(begun.execution.generation), self.side, self.step.name)),
+            key=":".join((str(begun.tenant.id), str(begun.keys_of), self.side, self.step.name)),
             deadline=clock.monotonic() + seconds,
             fence=lambda: self.ledger.fence(self.side),
             clock=clock.monotonic,

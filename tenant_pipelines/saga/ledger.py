@@ -26,6 +26,7 @@ class Begun:
         answered: errors that the system answered so far, in earlier runs too.
         started_at: when the step was first begun: "all attempts" counts from here.
         attempt: number of the attempt that has been opened.
+        keys_of: the generation whose idempotency keys the execution uses: its own, or that of the one it resumes.
     """
 
     execution: Execution
@@ -36,6 +37,7 @@ class Begun:
     started_at: datetime
     answered: int
     attempt: int
+    keys_of: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ def error_of(step: Step, side: Side, tenant: Tenant, failure: Failure, because: 
     """The whole message, with the runbook's symptom in it."""
     symptom = (step.undo_symptom or f"Failed to undo {step.name}") if side is Side.UNDO else step.symptom
     what = f"{symptom}: {failure.system} {failure.what} ({failure.code}, {because})."
-    return f"{what}\nWay out: {failure.way_out or _way_out(failure)}\nThen: {_then(tenant)}"
+    next_step = then(tenant.key, active=tenant.status is Status.ACTIVE)
+    return f"{what}\nWay out: {failure.way_out or _way_out(failure)}\nThen: {next_step}"
 
 
 def _way_out(failure: Failure) -> str:
@@ -19,7 +20,8 @@ def _way_out(failure: Failure) -> str:
     return f"mend what {failure.system} reports"
 
 
-def _then(tenant: Tenant) -> str:
-    if tenant.status is Status.ACTIVE:
+def then(key: str, *, active: bool) -> str:
+    """What takes a failed workflow further, once the cause is mended."""
+    if active:
         return "restart the workflow: it resumes at this step"
-    return f"tenant-pipelines tenant provision {tenant.key}"
+    return f"tenant-pipelines tenant provision {key}"

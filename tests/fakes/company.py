@@ -1,7 +1,7 @@
 """A whole company on the fakes: desk, engine and systems over a real ledger."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from tenant_pipelines.domain.clock import SystemClock
@@ -16,11 +16,12 @@ from tenant_pipelines.ledger.operator_ledger import OperatorLedger
 from tenant_pipelines.ledger.run_ledger import RunLedger
 from tenant_pipelines.operations import tenants
 from tenant_pipelines.operations.operations import Desk
-from tenant_pipelines.operations.reconcile import reconcile
+from tenant_pipelines.operations.reconcile import Push, reconcile
 from tenant_pipelines.operations.requests import new_tenant
 from tenant_pipelines.operations.runs import Launch
 from tenant_pipelines.operations.start import start
 from tenant_pipelines.provisioning.catalogue import PROVISIONING
+from tenant_pipelines.saga.catalogue import Catalogue
 from tenant_pipelines.saga.engine import Engine
 from tenant_pipelines.saga.work import World
 from tests.fakes.runs import InlineRuns
@@ -42,20 +43,21 @@ class Noted:
 
 
 class Company:
-    """Everything a test about workflows needs."""
+    """Everything a test about workflows needs. `database`: its URL, or one that outlives this company."""
 
     def __init__(
         self,
-        dsn: str,
+        database: str | Database,
         world: World,
         *,
         retries: Mapping[Group, Retries] = QUICK,
         sweep_after: float = 0.2,
         undo_retry_every: float = 0.05,
         undo_retry_for: float = 30.0,
+        journal: Noted | None = None,
     ) -> None:
-        self.database = Database(dsn, patience=5)
-        self.journal = Noted([])
+        self.database = Database(database, patience=5) if isinstance(database, str) else database
+        self.journal = journal or Noted([])
         self.world = world
         self.retries = retries
         self.sweep_after = sweep_after
@@ -65,13 +67,22 @@ class Company:
         self.desk = Desk(OperatorLedger(self.database), self.runs, PROVISIONING, self.journal, SystemClock())
         self.runs.desk = self.desk
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """The steps; a test may put another list in the place of the product's."""
+        return self.desk.provisioning
+
+    @catalogue.setter
+    def catalogue(self, catalogue: Catalogue) -> None:
+        self.desk = self.runs.desk = replace(self.desk, provisioning=catalogue)
+
     def engine(self, launch: Launch) -> Engine:
         return self.engine_of(launch.run_id, launch.execution.tenant_id)
 
     def engine_of(self, run_id: UUID, tenant_id: UUID) -> Engine:
         ledger = RunLedger(
             self.database,
-            PROVISIONING,
+            self.desk.provisioning,
             run_id,
             tenant_id,
             Claimant("dagster-ui", "dagster-ui"),
@@ -106,9 +117,13 @@ class Company:
         until = self.desk.clock.monotonic() + seconds
         while not (now := self.execution(execution)).state.closed and now.waiting_until is None:
             assert self.desk.clock.monotonic() < until, now
-            reconcile(self.desk, now, by="guard")
-            self.desk.clock.sleep(0.01)
+            if reconcile(self.desk, now, by="guard") is Push.NOTHING:
+                self.in_between(now)
+                self.desk.clock.sleep(0.01)
         return now
+
+    def in_between(self, execution: Execution) -> None:
+        """Called again and again while an execution rests, as between two passes of its rollback."""
 
     def tenant(self, key: str) -> Tenant:
         return tenants.show(self.desk, key)

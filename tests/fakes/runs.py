@@ -38,12 +38,16 @@ class InlineRuns:
         self.launched.append(launch)
         self.states[launch.run_id] = RunState.ENDED
         with contextlib.suppress(Killed):
-            self._carry_out(launch)
+            failed = self._carry_out(launch)
+            if failed and self.hooks:  # not where the failure is still being handled: as in a run of its own
+                assert self.desk is not None
+                roll_back_of_run(self.desk, launch.run_id, by="hook")
 
     def state(self, run_id: UUID) -> RunState:
         return self.states.get(run_id, RunState.MISSING)
 
-    def _carry_out(self, launch: Launch) -> None:
+    def _carry_out(self, launch: Launch) -> bool:
+        """Take the steps; answers whether one has failed."""
         engine = self.engine(launch)
         assert self.desk is not None
         try:
@@ -51,12 +55,12 @@ class InlineRuns:
                 for step in reversed(self.desk.provisioning.before_pivot[1:]):
                     engine.backward(step, self.log.append)
                 engine.conclude()
-                return
+                return False
             first = self.desk.provisioning.step(launch.first_step).number if launch.first_step else 1
             for step in self.desk.provisioning.steps[first - 1 :]:
                 engine.forward(step, self.log.append)
         except Refused as refused:
             self.refused.append(refused)
         except (StepFailed, StepCancelled):
-            if self.hooks:
-                roll_back_of_run(self.desk, launch.run_id, by="hook")
+            return True
+        return False

@@ -172,7 +172,7 @@ on conflict (tenant_id, system, kind, object_id) do update
 
 -- name: settle_left_behind
 update engine.left_behind set resolved_at = now(), resolved_by = %(by)s
- where tenant_id = %(tenant_id)s and resolved_at is null;
+ where tenant_id = %(tenant_id)s and step = any(%(steps)s) and resolved_at is null;
 
 -- name: owe
 insert into engine.owed (tenant_id, step, execution_id) values (%(tenant_id)s, %(step)s, %(execution_id)s)

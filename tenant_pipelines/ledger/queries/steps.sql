@@ -42,10 +42,19 @@ update engine.attempts
  where execution_id = %(execution_id)s and side = %(side)s and step = %(step)s and number = %(number)s
    and ended_at is null;
 
+-- name: ended_attempt
+select outcome from engine.attempts
+ where execution_id = %(execution_id)s and side = %(side)s and step = %(step)s and number = %(number)s
+   and ended_at is not null;
+
 -- name: count_failure
+-- A run that has been replaced may still report that a call of its own was lost; it counts for nothing else.
 update engine.steps
-   set answered = answered + %(answered)s, error = %(error)s, error_code = %(error_code)s, lost = lost or %(lost)s,
-       token = case when %(answered)s > 0 then null else token end
+   set lost = lost or %(lost)s,
+       answered = case when run_id = %(run_id)s then answered + %(answered)s else answered end,
+       error = case when run_id = %(run_id)s then %(error)s else error end,
+       error_code = case when run_id = %(run_id)s then %(error_code)s else error_code end,
+       token = case when run_id = %(run_id)s and %(answered)s > 0 then null else token end
  where execution_id = %(execution_id)s and side = %(side)s and step = %(step)s;
 
 -- name: step_waits

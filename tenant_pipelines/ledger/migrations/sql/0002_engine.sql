@@ -168,3 +168,5 @@ begin
 end $$;
 create or replace trigger append_only before update or delete on engine.operator_actions
     for each row execute function engine.append_only();
+create or replace trigger never_emptied before truncate on engine.operator_actions
+    for each statement execute function engine.append_only();

@@ -34,7 +34,8 @@ begin
             if running is not null then
                 raise exception 'the status of tenant % cannot be changed while its workflow % runs', old.key, running
                     using errcode = '55006',
-                          hint = format('End the workflow first: tenant-pipelines workflow cancel %s (or terminate).', running);
+                          hint = format('Wait for its end, or cancel it: tenant-pipelines workflow signal %s %s', running,
+                                        'provisioningCancelled');
             end if;
             insert into engine.operator_actions (performed_by, source, action, outcome, tenant_id, changes)
             values (session_user, 'sql', 'set_status', 'done', old.id, jsonb_build_object('status',

@@ -24,6 +24,7 @@ grant tenant_owner to provisioner with inherit true, set true;
 grant usage on schema tenant_management, engine to control_plane;
 grant select, insert, update, delete on all tables in schema tenant_management to control_plane;
 grant select, insert, update, delete on all tables in schema engine to control_plane;
+revoke update, delete on engine.operator_actions from control_plane;
 grant usage on schema tenant_management to tenant_owner, provisioner;
 grant select (id, key, status) on tenant_management.tenants to tenant_owner, provisioner;
 revoke all on schema public from public;

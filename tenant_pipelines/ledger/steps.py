@@ -1,0 +1,120 @@
+"""One side of one step of an execution: its row, its attempts, and what the history says of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from tenant_pipelines.domain.failures import Answered, Failure, Outage
+from tenant_pipelines.domain.outcomes import ObjectRef
+from tenant_pipelines.domain.workflow import Side, StepState
+from tenant_pipelines.ledger.claims import remember
+from tenant_pipelines.ledger.database import Transaction
+from tenant_pipelines.ledger.rows import refs_as_json
+from tenant_pipelines.saga.catalogue import Catalogue
+from tenant_pipelines.saga.step import Step
+
+BEHIND = frozenset({StepState.DONE, StepState.SKIPPED, StepState.OWED})
+"""The states of a step that nothing has to be done about any more."""
+
+
+def open_steps(tx: Transaction, execution_id: UUID, catalogue: Catalogue) -> list[str]:
+    """The steps of the forward side that are not behind us, in their order."""
+    rows = tx.all("steps_of", execution_id=execution_id)
+    behind = {row["step"] for row in rows if row["side"] == Side.DO and row["state"] in BEHIND}
+    return [step.name for step in catalogue.steps if step.name not in behind]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One side of one step, in one transaction that holds the execution's lock.
+
+    Args: run_id: the Dagster run that acts.
+    """
+
+    tx: Transaction
+    execution: DictRow
+    step: Step
+    side: Side
+    run_id: UUID
+
+    def row(self) -> DictRow | None:
+        """The side's row, or None before it was begun."""
+        return self.tx.one("step_of", **self._key)
+
+    def start(self) -> DictRow:
+        """Make the intent durable; a side that had been begun goes on with its token and its count."""
+        return self.tx.only("start_step", **self._key, number=self.step.number, run_id=self.run_id)
+
+    def skip(self) -> None:
+        """There is nothing to do on this side."""
+        self.tx.do("skip_step", **self._key, number=self.step.number, run_id=self.run_id)
+
+    def open_attempt(self) -> int:
+        """Begin another attempt; answers its number, which no other run is given."""
+        number: int = self.tx.only("open_attempt", **self._key, run_id=self.run_id)["number"]
+        self.remember("ActivityTaskStarted" if self.side is Side.DO else "CompensationStarted", attempt=number)
+        return number
+
+    def has_ended(self, attempt: int) -> bool:
+        """Whether this attempt's end is recorded: after a lost answer the same call comes again."""
+        return self.tx.one("ended_attempt", **self._key, number=attempt) is not None
+
+    def end_attempt(self, attempt: int, failure: Failure | None) -> None:
+        """Without the effect: with a failure, or (None) because the run had to stop."""
+        error = {"error": str(failure) if failure else None, "error_code": failure.code if failure else None}
+        lost = failure.lost if failure else False
+        self.tx.do("close_attempt", **self._key, number=attempt, outcome=_outcome(failure), lost=lost, **error)
+        if failure is None:
+            return
+        answered = int(isinstance(failure, Answered))
+        self.tx.do("count_failure", **self._key, run_id=self.run_id, answered=answered, lost=lost, **error)
+        kind = "ActivityTaskFailed" if self.side is Side.DO else "CompensationAttemptFailed"
+        self.remember(kind, attempt=attempt, details=error)
+
+    def wait(self, token: Mapping[str, str]) -> None:
+        """The outside system goes on by itself; the token finds it again."""
+        self.tx.do("step_waits", **self._key, token=dict(token))
+
+    def finish(
+        self, attempt: int, state: StepState, *, facts: Mapping[str, str], found: Sequence[ObjectRef] = ()
+    ) -> None:
+        """With the effect."""
+        self.tx.do(
+            "close_attempt", **self._key, number=attempt, outcome="done", error=None, error_code=None, lost=False
+        )
+        self.tx.do("finish_step", **self._key, state=state.value, facts=dict(facts), found=refs_as_json(found))
+
+    def fail(self, state: StepState, *, error: str, code: str, left: Sequence[Mapping[str, str]] = ()) -> None:
+        """The attempts are over without the effect."""
+        self.tx.do(
+            "fail_step",
+            **self._key,
+            state=state.value,
+            error=error,
+            error_code=code,
+            found=Jsonb([dict(thing) for thing in left]),
+        )
+
+    def remember(self, kind: str, *, attempt: int | None = None, details: Mapping[str, Any] | None = None) -> None:
+        """Append an event about this step to the history."""
+        remember(self.tx, self.execution, kind, step=self.step.name, attempt=attempt, details=details)
+
+    @property
+    def _key(self) -> dict[str, object]:
+        return {"execution_id": self.execution["id"], "side": self.side.value, "step": self.step.name}
+
+
+def _outcome(failure: Failure | None) -> str:
+    match failure:
+        case None:
+            return "stopped"
+        case Outage():
+            return "outage"
+        case Answered():
+            return "answered"
+        case _:
+            return "permanent"

@@ -1,0 +1,143 @@
+"""A commit whose answer is lost, at every place there is: nothing is done twice and nothing is forgotten.
+
+The database may go away between carrying out a commit and saying so. What was asked is then asked again, and has to
+recognise its own work.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from tenant_pipelines.domain.failures import Answered
+from tenant_pipelines.domain.tenant import Status
+from tenant_pipelines.domain.workflow import Execution, State
+from tenant_pipelines.operations.signal import signal
+from tenant_pipelines.operations.start import start
+from tests.fakes.company import TESTER
+from tests.fakes.systems import Systems
+from tests.operations.stage import HeardCompany, all_of, assert_sound, audit, new_key
+
+COMMIT = psycopg.Connection.commit
+
+
+@contextmanager
+def losing(monkeypatch: pytest.MonkeyPatch, wanted: int, *, carried_out: bool) -> Iterator[list[int]]:
+    """The commit with that number (from 0) is carried out, or not, and its answer is lost with the connection."""
+    count = [0]
+
+    def commit(connection: psycopg.Connection) -> None:
+        if connection.info.transaction_status is not psycopg.pq.TransactionStatus.INTRANS:
+            COMMIT(connection)
+            return
+        count[0] += 1
+        if count[0] - 1 != wanted:
+            COMMIT(connection)
+            return
+        if carried_out:
+            COMMIT(connection)
+        connection.close()
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Connection, "commit", commit)
+        yield count
+
+
+def everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[], Execution],
+    *,
+    first: int = 0,
+    step: int = 1,
+    carried_out: bool = True,
+) -> Iterator[tuple[int, Execution]]:
+    """Do it again and again, each time losing a later commit, until there is none left to lose."""
+    for wanted in itertools.count(first, step):
+        with losing(monkeypatch, wanted, carried_out=carried_out) as count:
+            execution = act()
+        if count[0] <= wanted:
+            return
+        yield wanted, execution
+
+
+@pytest.mark.parametrize(("carried_out", "step"), [(True, 1), (False, 5)], ids=["carried out", "not carried out"])
+def test_a_provisioning_completes(
+    company: HeardCompany, monkeypatch: pytest.MonkeyPatch, admin: psycopg.Connection, carried_out: bool, step: int
+) -> None:
+    def act() -> Execution:
+        tenant = company.create(new_key(), plan="free")
+        execution = start(company.desk, tenant.id, TESTER)
+        return company.settle(execution)
+
+    number = -1
+    for number, execution in everywhere(monkeypatch, act, carried_out=carried_out, step=step):
+        assert execution.generation == 1, number
+        assert [row[2] for row in audit(admin, execution.tenant_id)] == ["create_tenant", "start"], number
+        assert company.desk.ledger.tenant(execution.tenant_id).status is Status.ACTIVE
+        assert [launch.kind for launch in company.runs.launched if launch.execution.id == execution.id] == ["forward"]
+        signal(company.desk, execution.tenant_id, "appPlaneProvisioned", {"success": True}, key="1", claimant=TESTER)
+        closed = assert_sound(company, execution)
+        assert closed.state is State.COMPLETED
+        events = [(event["type"], event["step"]) for event in company.desk.ledger.history(closed.id)]
+        done = [step for kind, step in events if kind == "ActivityTaskCompleted"]
+        assert len(done) == len(set(done)), number
+    assert number > 30
+
+
+def test_a_failure_is_rolled_back_and_said_once(
+    company: HeardCompany, systems: Systems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def act() -> Execution:
+        systems.script.clear()
+        systems.fail("user", Answered("Keycloak", "said no"), times=2)
+        systems.fail("remove organization", Answered("Keycloak", "said no"), times=2)
+        return company.settle(company.provision(new_key(), plan="free"))
+
+    number = -1
+    for number, execution in everywhere(monkeypatch, act, first=8, step=2):
+        closed = assert_sound(company, execution)
+        assert (closed.state, closed.failed_step) == (State.FAILED, "creating_admin_user"), number
+        assert systems.of(closed.tenant_key) == set(), number
+    assert number > 25
+
+
+def test_a_failure_past_the_pivot_is_said_once(
+    company: HeardCompany, systems: Systems, admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def act() -> Execution:
+        systems.script.clear()
+        systems.fail("mail", Answered("Novu", "said no"), times=2)
+        systems.fail("app plane", Answered("App plane", "said no"), times=2)
+        return company.settle(company.provision(new_key(), plan="free"))
+
+    number = -1
+    for number, execution in everywhere(monkeypatch, act, first=35):
+        closed = assert_sound(company, execution)
+        assert (closed.state, closed.failed_step) == (State.FAILED, "provisioning_app_plane"), number
+        owed = "select step from engine.owed where tenant_id = %s order by step"
+        assert all_of(admin, owed, closed.tenant_id) == [("provisioning_app_plane",), ("sending_notifications",)]
+    assert number > 40
+
+
+def test_a_cancel_is_carried_out(company: HeardCompany, systems: Systems, monkeypatch: pytest.MonkeyPatch) -> None:
+    def act() -> Execution:
+        key = new_key()
+
+        def cancel(seen: str) -> None:
+            if seen == "user":
+                tenant = company.tenant(key)
+                signal(company.desk, tenant.id, "provisioningCancelled", {}, key="1", claimant=TESTER)
+
+        systems.before = cancel
+        return company.settle(company.provision(key, plan="free"))
+
+    number = -1
+    for number, execution in everywhere(monkeypatch, act):
+        assert assert_sound(company, execution).state is State.CANCELLED, number
+        due = [line for line in company.heard if line.run_id == execution.id and line.text.startswith("due: ")]
+        assert len(due) == 1, number
+        assert systems.of(execution.tenant_key) == set(), number
+    assert number > 10
