@@ -20,7 +20,7 @@ NEEDED = 300 * 1024 * 1024
 LONGEST_SOCKET = 100
 """Characters in the path of a unix socket, on every system that matters (107 on Linux)."""
 
-_MODE = 0o711 if os.geteuid() == 0 else 0o700
+MODE = 0o711 if os.geteuid() == 0 else 0o700
 """Root's PostgreSQL runs as another user, who has to walk through; what is inside is closed one by one."""
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -121,7 +121,7 @@ class Folder:
         """
         with readable_errors(self.local):
             self.local.mkdir(parents=True, exist_ok=True)
-            self.local.chmod(_MODE)
+            self.local.chmod(MODE)
             for folder in (self.run, self.logs, self.sandbox, self.s3, self.dagster_home):
                 folder.mkdir(mode=0o700, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.local) as probe:

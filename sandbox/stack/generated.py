@@ -54,10 +54,10 @@ def switch_url(ports: Ports, name: str) -> str:
     return SERVICES[name].format(port=ports[name])
 
 
-def stack(ports: Ports, *, rest: bool) -> dict[str, Any]:
+def stack(ports: Ports, *, rest: bool, dagster: bool = True) -> dict[str, Any]:
     """The contents of stack.json.
 
-    Args: rest: whether the REST API is there.
+    Args: rest, dagster: whether the REST API and Dagster are there.
     """
     services: dict[str, dict[str, str]] = {}
     for name, url in SERVICES.items():
@@ -67,7 +67,7 @@ def stack(ports: Ports, *, rest: bool) -> dict[str, Any]:
     return {
         "version": importlib.metadata.version("tenant-pipelines"),
         "services": services,
-        "dagster": {"url": ports.url("dagster")},
+        **({"dagster": {"url": ports.url("dagster")}} if dagster else {}),
         **({"rest": {"url": ports.url("rest")}} if rest else {}),
         "database": {"host": HOST, "port": ports["postgres"], "name": PRODUCT},
     }

@@ -102,7 +102,7 @@ def restart(folder: Folder, name: str) -> None:
     if PARTS[name] == (STAND_INS,):
         _ask_stand_ins(folder, name)
         return
-    supervisor = Supervisor(folder)
+    supervisor = _supervisor_of(folder, name)
     supervisor.stop(*PARTS[name])
     for program in reversed(PARTS[name]):
         supervisor.start(program)
@@ -115,7 +115,7 @@ def stop_worker(folder: Folder) -> None:
     Raises: StackFailure when no stack runs.
     """
     document(folder)
-    Supervisor(folder).stop(DAEMON, CODE)
+    _supervisor_of(folder, "worker").stop(DAEMON, CODE)
 
 
 def start_worker(folder: Folder) -> None:
@@ -124,10 +124,18 @@ def start_worker(folder: Folder) -> None:
     Raises: StackFailure.
     """
     document(folder)
-    supervisor = Supervisor(folder)
+    supervisor = _supervisor_of(folder, "worker")
     supervisor.start(CODE)
     supervisor.start(DAEMON)
     _wait_for(folder, "worker")
+
+
+def _supervisor_of(folder: Folder, name: str) -> Supervisor:
+    """The supervisor, if the part is one of those that it runs."""
+    supervisor = Supervisor(folder)
+    if not set(PARTS[name]) <= set(supervisor.states()):
+        raise StackFailure(f"This stack has no {name}: it was started with --systems-only. Way out: make down, make up")
+    return supervisor
 
 
 def _part(name: str, states: Sequence[State], url: str) -> Part:

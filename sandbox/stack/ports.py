@@ -1,16 +1,19 @@
 """The one table of ports. All of them move together by TENANT_PIPELINES_PORT_OFFSET; all are on loopback only."""
 
+import contextlib
 import os
 import re
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from sandbox.stack.failure import StackFailure
 
 HOST = "127.0.0.1"
 OFFSET = "TENANT_PIPELINES_PORT_OFFSET"
 HIGHEST = 65535
+OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 BASE: Mapping[str, int] = {
     # What the contract promises.
@@ -80,7 +83,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Ports:
     Raises: StackFailure when it is no number, or moves a port out of range.
     """
     text = environment.get(OFFSET, "").strip() or "0"
-    room = HIGHEST - max(BASE.values())
+    room = _room()
     if not text.isascii() or not text.isdigit() or int(text) > room:
         raise StackFailure(f"{OFFSET} must be a whole number from 0 to {room}.")
     return Ports(int(text))
@@ -95,9 +98,19 @@ def refuse_taken(ports: Ports, names: Iterable[str]) -> None:
     if taken:
         way_out = (
             f"Way out: end what listens there (ss -ltnp), or move all ports of the stack by setting {OFFSET}, "
-            f"for example {OFFSET}={ports.offset + 10000}."
+            f"for example {OFFSET}={(ports.offset + 2000) % _room()}."
         )
         raise StackFailure("\n".join([*taken, way_out]))
+
+
+def _room() -> int:
+    """The largest offset with which no port is one of those that the system gives to outgoing connections."""
+    highest = max(BASE.values())
+    with contextlib.suppress(OSError):
+        first = int(OUTGOING.read_text().split()[0])
+        if first > highest:
+            return first - 1 - highest
+    return HIGHEST - highest
 
 
 def _user(name: str) -> str:

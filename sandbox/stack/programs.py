@@ -44,14 +44,16 @@ class Choice:
 
     Args:
         definitions: the module with Dagster's definitions.
+        product: whether Dagster and our doors are part of it, or the outside systems only.
     """
 
     definitions: str = DEFINITIONS
+    product: bool = True
 
     @property
     def rest(self) -> bool:
         """Whether the REST API is part of it."""
-        return part_exists("tenant_pipelines.rest.__main__")
+        return self.product and part_exists("tenant_pipelines.rest.__main__")
 
 
 def programs(folder: Folder, ports: Ports, made: Credentials, choice: Choice) -> list[Program]:
@@ -60,14 +62,9 @@ def programs(folder: Folder, ports: Ports, made: Credentials, choice: Choice) ->
         _postgres(folder, ports),
         _s3(folder, ports, made),
         Program(STAND_INS, [sys.executable, "-m", "sandbox.serve", str(folder.home)], patience=5),
-        _code(folder, choice),
-        _web(folder, ports),
-        Program(
-            DAEMON,
-            [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(folder.workspace)],
-            environment=folder.dagster_env,
-        ),
     ]
+    if choice.product:
+        found += [_code(folder, choice), _web(folder, ports), _daemon(folder)]
     if choice.rest:
         found.append(Program(REST, [sys.executable, "-m", "tenant_pipelines.rest"], environment=folder.dagster_env))
     return found
@@ -111,3 +108,8 @@ def _web(folder: Folder, ports: Ports) -> Program:
     command = [sys.executable, "-m", "dagster_webserver", "--host", HOST, "--port", str(ports["dagster"])]
     command += ["--workspace", str(folder.workspace), "--dagster-log-level", "warning"]
     return Program(WEB, command, environment=folder.dagster_env)
+
+
+def _daemon(folder: Folder) -> Program:
+    command = [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(folder.workspace)]
+    return Program(DAEMON, command, environment=folder.dagster_env)

@@ -96,16 +96,17 @@ class Stack:
         try:
             async with asyncio.TaskGroup() as group:
                 data = group.create_task(self._databases(made.postgres_password, environment))
-                code = group.create_task(self._code_server())
                 group.create_task(self._stand_ins(probe))
-                group.create_task(self._dagster(probe, data, code))
+                if self.choice.product:
+                    code = group.create_task(self._code_server())
+                    group.create_task(self._dagster(probe, data, code))
                 if self.choice.rest:
                     group.create_task(self._rest(probe, data))
         except BaseExceptionGroup as failures:
             raise _first(failures) from None
         finally:
             await probe.close()
-        self.document = generated.stack(self.around, rest=self.choice.rest)
+        self.document = generated.stack(self.around, dagster=self.choice.product, rest=self.choice.rest)
         generated.write_stack(self.folder, self.document)
         self._seen = self.supervisor.states()
 
@@ -252,9 +253,23 @@ async def running(folder: Folder, *, tell: Tell, choice: Choice | None = None) -
                 await stack.start()
             yield stack
         finally:
-            await asyncio.to_thread(stop.end, folder)
+            await _uninterrupted(asyncio.to_thread(stop.end, folder))
     finally:
         lock.release()
+
+
+async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Wait until it is done; whoever wants to stop us meanwhile is heard only then."""
+    task = asyncio.ensure_future(work)
+    told = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            told = True
+    task.result()
+    if told:
+        raise asyncio.CancelledError
 
 
 def until_told_to_stop(main: Callable[[], Coroutine[Any, Any, None]], *, again: Callable[[], None]) -> bool:
@@ -307,7 +322,8 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _wanted(choice: Choice) -> list[str]:
-    return [name for name in ports.BASE if name != "rest" or choice.rest]
+    left_out = {"dagster": not choice.product, "rest": not choice.rest}
+    return [name for name in ports.BASE if not left_out.get(name, False)]
 
 
 def _environment(folder: Folder, around: Ports) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The table of ports."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,20 @@ def test_the_offset_moves_every_port() -> None:
 def test_an_offset_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(StackFailure, match=OFFSET):
         ports.from_environment({OFFSET: text})
+
+
+@pytest.mark.parametrize(("first", "largest"), [("32768 60999", 32767), ("1024 65535", 65535)])
+def test_no_port_is_one_that_outgoing_connections_may_have(
+    first: str, largest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outgoing = tmp_path / "ip_local_port_range"
+    outgoing.write_text(first)
+    monkeypatch.setattr(ports, "OUTGOING", outgoing)
+    room = largest - max(BASE.values())
+
+    assert max(ports.from_environment({OFFSET: str(room)})[name] for name in BASE) == largest
+    with pytest.raises(StackFailure, match=OFFSET):
+        ports.from_environment({OFFSET: str(room + 1)})
 
 
 @pytest.mark.parametrize(
