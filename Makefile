@@ -21,7 +21,7 @@ $(INSTALLED): requirements.lock requirements-bootstrap.txt pyproject.toml
 		|| { echo "Python 3.11 or newer is needed. Way out: make PYTHON3=/path/to/python3.11"; exit 1; }
 	test -x $(PYTHON) || $(PYTHON3) -m venv .venv
 	$(PYTHON) -m pip install --quiet --require-hashes -r requirements-bootstrap.txt
-	.venv/bin/uv pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock
+	.venv/bin/uv pip sync --quiet --compile-bytecode --python $(PYTHON) --require-hashes requirements.lock
 	.venv/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,19 @@ def test_a_bucket_is_not_made_by_writing_into_it(server: Seaweed) -> None:
         _client(server, server.product).put_object(Bucket="never-made", Key="a", Body=b"a")
 
 
+def _read_in_time(s3: Any, *, seconds: float = 30.0) -> bytes:
+    """What was stored, once the server's parts have found each other again: until then a read is an InternalError."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            stored: bytes = s3.get_object(Bucket="kept", Key="a")["Body"].read()
+        except ClientError:
+            if time.monotonic() > until:
+                raise
+        else:
+            return stored
+
+
 def test_what_was_stored_outlives_a_kill(tmp_path: Path) -> None:
     with seaweed.running(tmp_path / "data") as server:
         s3 = _client(server, server.product)
@@ -111,7 +125,7 @@ def test_what_was_stored_outlives_a_kill(tmp_path: Path) -> None:
         _client(server, server.product, "iam").create_user(UserName="kept")
 
     with seaweed.running(tmp_path / "data") as again:
-        stored = _client(again, again.product).get_object(Bucket="kept", Key="a")["Body"].read()
+        stored = _read_in_time(_client(again, again.product))
         users = [user["UserName"] for user in _client(again, again.product, "iam").list_users()["Users"]]
 
     assert stored == b"stored"

@@ -1,6 +1,7 @@
 """Step 14: the app plane is told, and answers with the signal `appPlaneProvisioned`; no worker waits for it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tenant_pipelines.domain.call import Call
 from tenant_pipelines.domain.ports import AppPlane, TenantProvisioned
@@ -46,5 +47,7 @@ def notify(
         admin_last_name=admin.last_name if admin else None,
         organization_id=facts.get("organization_id"),
     )
-    told = app_plane.notify(event=event, call=call)
+    # A message of each execution's own: the app plane takes a message that it has answered with a failure for known.
+    message = replace(call, key=f"{tenant.id}:{execution.generation}:{step.name}")
+    told = app_plane.notify(event=event, call=message)
     return AwaitingSignal(Done([told]), SIGNAL, rules.app_plane_wait)

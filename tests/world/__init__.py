@@ -1,0 +1,1 @@
+"""The real parts and all stand-ins, without Dagster, and a company that works with them."""
