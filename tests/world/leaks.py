@@ -1,4 +1,4 @@
-"""Where secrets could show themselves: every row of the ledger and of the tenants, every log, every stand-in's memory."""
+"""Where secrets could show themselves: rows of the ledger and the tenants, logs, the memory of the stand-ins."""
 
 import json
 import sqlite3
