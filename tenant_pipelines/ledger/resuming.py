@@ -51,9 +51,10 @@ def _resume(tx: Transaction, workflow_id: str, run_id: UUID, catalogue: Catalogu
 
 
 def _may_go_on(tx: Transaction, ended: DictRow, catalogue: Catalogue) -> bool:
-    """Whether it has passed the point of no return and has ended before its last step."""
+    """Whether it has passed the point of no return, has ended before its last step, and something is left to be done."""
     pivot = tx.one("step_of", execution_id=ended["id"], side=Side.DO, step=catalogue.pivot.name)
-    return State(ended["state"]) in RESUMABLE and pivot is not None and pivot["state"] == StepState.DONE
+    passed = pivot is not None and pivot["state"] == StepState.DONE
+    return State(ended["state"]) in RESUMABLE and passed and bool(open_steps(tx, ended["id"], catalogue))
 
 
 def _insert(tx: Transaction, ended: DictRow, run_id: UUID, catalogue: Catalogue, claimant: Claimant) -> DictRow:

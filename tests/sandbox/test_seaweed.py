@@ -69,7 +69,8 @@ def test_the_identities_are_written_for_nobody_else_to_read(tmp_path: Path) -> N
 
 
 def test_it_listens_on_the_ports_it_names_and_on_loopback_only(server: Seaweed) -> None:
-    (weed,) = (child for child in _psutil.Process().children() if Path(child.exe()).name == "weed")
+    mine = f"-s3.port={server.port}"  # other test files of this process run servers of their own
+    (weed,) = (child for child in _psutil.Process().children() if mine in child.cmdline())
 
     listening = [link.laddr for link in weed.net_connections("tcp") if link.status == _psutil.CONN_LISTEN]
 

@@ -4,8 +4,9 @@ import gc
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,10 @@ def composed(systems: Systems) -> Iterator[Composed]:
             adapter()
     finally:
         os.chdir(here)
-    yield Composed(given, database, world)
+    made = Composed(given, database, world)
+    yield made
     database.close()
-    _let_go(world)
+    _let_go([world, *made.others])
     for handler in log.handlers:
         handler.close()
     log.handlers = before
@@ -95,9 +97,9 @@ def _later(world: work.World) -> list[Later[Any]]:
     return [adapter for adapter in adapters if isinstance(adapter, Later)]
 
 
-def _let_go(world: work.World) -> None:
+def _let_go(worlds: Sequence[work.World]) -> None:
     """Adapters live as long as their process: what connections their libraries keep open is closed with them."""
     with warnings.catch_warnings(action="ignore"):
-        for adapter in _later(world):
+        for adapter in chain.from_iterable(map(_later, worlds)):
             adapter._made.clear()
         gc.collect()

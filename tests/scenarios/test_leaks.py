@@ -20,7 +20,7 @@ ALLOWED: Mapping[str, set[str]] = {}
 def lived(world: World, systems: Systems) -> World:
     """A world in which things have gone well, and wrong at every system."""
     for system, operation, mode in [
-        ("keycloak", "POST /admin/realms/*/users", "unauthorized"),
+        ("keycloak", "POST /admin/realms/*/users", "server_error"),
         ("postgres", "create_tenant_schema", "server_error"),
         ("s3", "CreateBucket", "unauthorized"),
         ("terraform", "POST /api/v2/runs", "server_error"),

@@ -2,7 +2,9 @@
 
 import json
 import sqlite3
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from urllib.parse import quote
 
 from psycopg import sql
 
@@ -48,7 +50,8 @@ def _rows(systems: Systems) -> Iterator[tuple[str, str]]:
 
 
 def _note(found: dict[str, set[str]], secrets: Mapping[str, str], place: str, text: str) -> None:
-    """A secret counts as shown in JSON's spelling as well."""
+    """A secret counts as shown in other spellings as well: JSON's, an address's, base64."""
     for name, secret in secrets.items():
-        if secret in text or json.dumps(secret)[1:-1] in text:
+        spellings = (secret, json.dumps(secret)[1:-1], quote(secret, safe=""), b64encode(secret.encode()).decode())
+        if any(spelling in text for spelling in spellings):
             found.setdefault(place, set()).add(name)

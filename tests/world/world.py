@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
 from resources.world import world_of
@@ -22,7 +22,7 @@ from tenant_pipelines.saga.engine import Engine
 from tenant_pipelines.settings import Settings
 from tests.fakes.company import TESTER, Company, Noted
 from tests.world.records import BrokenRecords
-from tests.world.steps import Happening, do_with, once, put, undo_with
+from tests.world.steps import Happening, do_with, nothing, once, put, undo_with
 from tests.world.systems import Systems, Thing
 
 PATIENT = {"attempts": 2, "first_wait": 0.05, "longest_wait": 0.1, "one_attempt": 20, "all_attempts": 60}
@@ -51,6 +51,12 @@ class Composed:
     given: Settings
     database: Database
     world: work.World
+    others: list[work.World] = field(default_factory=list[work.World])
+
+    def another(self, given: Settings) -> work.World:
+        """One with other settings."""
+        self.others.append(compose(given, self.database))
+        return self.others[-1]
 
 
 def compose(given: Settings, database: Database) -> work.World:
@@ -171,8 +177,13 @@ class World(Company):
 
     def resume(self) -> Execution:
         """Go on past the point of no return, as the verb `restart` will: under a new run id, with a quiet system."""
+        return self.resume_with(nothing)
+
+    def resume_with(self, happening: Happening) -> Execution:
+        """The same, and something happens before the first step is taken again."""
         self.systems.mend()
         self.catalogue = PROVISIONING
+        happening()
         workflow_id = f"provision-tenant-{self.the_tenant.id}"
         execution = resume(self.database, workflow_id, catalogue=self.catalogue, claimant=TESTER)
         first = self.desk.ledger.first_open_step(execution.id, self.catalogue)
