@@ -51,7 +51,7 @@ def _resume(tx: Transaction, workflow_id: str, run_id: UUID, catalogue: Catalogu
 
 
 def _may_go_on(tx: Transaction, ended: DictRow, catalogue: Catalogue) -> bool:
-    """Whether it has passed the point of no return, has ended before its last step, and something is left to be done."""
+    """Whether it has passed the point of no return, has ended, and something is left to be done."""
     pivot = tx.one("step_of", execution_id=ended["id"], side=Side.DO, step=catalogue.pivot.name)
     passed = pivot is not None and pivot["state"] == StepState.DONE
     return State(ended["state"]) in RESUMABLE and passed and bool(open_steps(tx, ended["id"], catalogue))

@@ -31,10 +31,12 @@ def undo_failed(entry: Entry, failure: Failure, error: str, left: Sequence[Lefto
 def report(tx: Transaction, execution: DictRow) -> UndoReport:
     """How the undo sides stand."""
     failing = tx.all("failing_undo", execution_id=execution["id"])
+    until = execution["sweep_until"]
+    too_early = until is not None and tx.all("looked_too_early", execution_id=execution["id"], until=until)
     return UndoReport(
         {row["step"]: row["error"] for row in failing},
         execution["undo_failing_since"] if failing else None,
-        execution["sweep_until"],
+        until if too_early else None,
     )
 
 

@@ -50,6 +50,7 @@ class Attempts(Generic[Outcome]):
     act: Callable[[Work], Outcome | Pending]
     tell: Callable[[str], None]
     _token: Mapping[str, str] | None = None
+    _last: Failure | None = None
 
     def run(self) -> tuple[int, Outcome]:
         """Try until done; answers the number of the attempt that did it, and the outcome.
@@ -67,15 +68,22 @@ class Attempts(Generic[Outcome]):
             except Failure as failure:
                 caught = failure
             except DeadlinePassed:
-                caught = Outage("The step", f"was not done within {self.retries.one_attempt:g} s")
+                caught = self._out_of_time()
             except Exception as error:
                 caught = Unexpected.of(error)
+            self._last = caught
             self.ledger.end_attempt(self.step, self.side, attempt, caught)
             if isinstance(caught, Answered):
                 answered += 1
                 self._token = None  # what was begun has ended badly: begin anew
             self._wait_or_give_up(caught, attempt, answered)
             attempt = self.ledger.next_attempt(self.step, self.side)
+
+    def _out_of_time(self) -> Failure:
+        """The time is over before anything was sent: over the outage before it, where there was one."""
+        if isinstance(self._last, Outage):
+            return self._last
+        return Outage("The step", f"was not done within {self.retries.one_attempt:g} s")
 
     def _wait_or_give_up(self, failure: Failure, attempt: int, answered: int) -> None:
         decision = after_failure(

@@ -69,6 +69,6 @@ def after_undo(report: UndoReport, *, now: datetime, every: float, give_up_after
     )
     if retrying:
         return Again(now + timedelta(seconds=every), f"not undone yet: {', '.join(report.failing)}")
-    if report.sweep_until is not None and now < report.sweep_until:
-        return Again(report.sweep_until, "a call without an answer may still take effect")
+    if report.sweep_until is not None:
+        return Again(max(now, report.sweep_until), "a call without an answer may still take effect")
     return Close(list(report.failing))

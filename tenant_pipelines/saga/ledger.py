@@ -63,7 +63,8 @@ class UndoReport:
     Args:
         failing: the steps whose undo failed, by name, with the error.
         failing_since: when the first of them failed first.
-        sweep_until: until when a lost call may still take effect; None when no call was lost.
+        sweep_until: until when a lost call may still take effect whose undo has looked before then; None when every
+            undo has had its last look after that, or no call was lost.
     """
 
     failing: Mapping[str, str]

@@ -1,6 +1,6 @@
 """The sentences that operators read about a failure: what, why, way out."""
 
-from tenant_pipelines.domain.failures import Failure
+from tenant_pipelines.domain.failures import Failure, TimeIsUp
 from tenant_pipelines.domain.tenant import Status, Tenant
 from tenant_pipelines.domain.workflow import Side
 from tenant_pipelines.saga.step import Step
@@ -15,6 +15,8 @@ def error_of(step: Step, side: Side, tenant: Tenant, failure: Failure, because: 
 
 
 def _way_out(failure: Failure) -> str:
+    if isinstance(failure, TimeIsUp):
+        return "see in the workflow's history what was waited for"
     if failure.retried:
         return f"check that {failure.system} is up and answers"
     return f"mend what {failure.system} reports"

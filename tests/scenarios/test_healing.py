@@ -42,7 +42,7 @@ def arm(world: World, targets: list[Target], mode: str) -> None:
 def test_everything_is_there_once(world: World, mode: str) -> None:
     targets = [t for t in ON_KUBERNETES if not (t is APPLY and mode == "half_done")]  # that is a run that has failed
     arm(world, targets, mode)
-    world.retries = {group: replace(policy, one_attempt=1.5) for group, policy in world.retries.items()}
+    world.retries = {group: replace(policy, one_attempt=1.2) for group, policy in world.retries.items()}
 
     waiting = world.run()
 

@@ -40,7 +40,7 @@ SETTINGS: Mapping[str, str] = {
 }
 """Beside the generated ones of the stack. `sweep_after` is short, since only late effects come late."""
 
-LATE = 2.5
+LATE = 4.0
 """Seconds for which a call may still take effect, where one does: the stand-ins land it a second after a look."""
 
 
@@ -147,6 +147,14 @@ class World(Company):
         """Let something happen before each try of a step, or after its effect and before its record."""
         given = {side: happening for side, happening in (("before", before), ("after", after)) if happening}
         self.catalogue = put(self.catalogue, do_with(self.catalogue.step(name), **given))
+
+    @property
+    def sweep_is_over(self) -> bool:
+        """Whether nothing that the newest execution has lost can come late any more."""
+        with self.systems.sql() as admin:
+            query = "select sweep_until < now() from engine.executions where id = %s"
+            row = admin.execute(query, [self.newest.id]).fetchone()
+        return row is not None and row[0] is True
 
     def before_undo(self, name: str, happening: Happening) -> None:
         """Let something happen before each try of a step's undo."""

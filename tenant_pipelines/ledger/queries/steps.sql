@@ -83,6 +83,14 @@ select number, step, found from engine.steps where execution_id = %(execution_id
 select step, error, found, number from engine.steps
  where execution_id = %(execution_id)s and side = 'undo' and state = 'failed' order by number desc;
 
+-- name: looked_too_early
+-- Undo sides that have last looked when a lost call of their step could still take effect.
+select u.step from engine.steps u
+  join engine.steps d on d.execution_id = u.execution_id and d.side = 'do' and d.step = u.step
+ where u.execution_id = %(execution_id)s and u.side = 'undo' and u.state in ('done', 'failed') and (d.lost or u.lost)
+   and (select max(a.started_at) from engine.attempts a
+         where a.execution_id = u.execution_id and a.side = 'undo' and a.step = u.step) < %(until)s;
+
 -- name: undo_once_more
 -- Before another pass of a rollback: what failed, and what a lost call may have brought back, is undone again.
 update engine.steps u set state = 'started', started_at = now(), answered = 0, token = null
