@@ -42,7 +42,7 @@ DEPLOYMENT = Target(
     "deploying_application", "kubernetes", "PATCH /apis/apps/v1/namespaces/*/deployments/*", "Kubernetes"
 )
 CONTAINER = Target("deploying_application", "docker", "POST /containers/create", "Docker", "docker")
-RECORDS = Target("configuring_dns", "dns", "UPDATE", "DNS")
+RECORDS = Target("configuring_dns", "dns", "UPDATE", "DNS", "docker")
 
 BEFORE_EFFECT = [ORGANIZATION, USER, SCHEMA, BUCKET, WORKSPACE, APPLY, NAMESPACE, DEPLOYMENT, CONTAINER, RECORDS]
 WITH_EFFECT = [SCHEMA_COMMIT if target is SCHEMA else target for target in BEFORE_EFFECT]

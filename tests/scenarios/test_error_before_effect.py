@@ -17,6 +17,7 @@ def test_nothing_is_left(world: World, target: Target) -> None:
 
 
 def test_nothing_is_left_of_the_resource_rows(world: World) -> None:
+    world.deploy_to("docker")
     records = world.break_records("server_error")
 
     execution = world.run()

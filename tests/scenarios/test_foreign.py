@@ -25,7 +25,7 @@ PLANTED = [
 
 @pytest.mark.parametrize(("step", "kind", "plant"), PLANTED, ids=[kind for _, kind, _ in PLANTED])
 def test_it_is_never_touched(world: World, step: str, kind: str, plant: Plant) -> None:
-    world.deploy_to("docker" if kind == "container" else "kubernetes")
+    world.deploy_to("kubernetes" if kind == "namespace" else "docker")
     plant(world.systems, world.key)
     planted = world.things
     assert {(thing.kind, thing.ours) for thing in planted} == {(kind, False)}

@@ -24,7 +24,7 @@ from tests.scenarios.test_past_pivot import CUSTOMER, MAIL, SUBSCRIPTION, WEBHOO
 from tests.world.steps import once
 from tests.world.world import World
 
-MODES = ["refuse", "timeout_after", "rate_limited", "server_error", "half_done"]
+MODES = ["refuse", "timeout_after", "server_error", "half_done"]
 ON_KUBERNETES = [
     ORGANIZATION, USER, SCHEMA_COMMIT, BUCKET, WORKSPACE, APPLY, NAMESPACE, DEPLOYMENT, RECORDS,
     CUSTOMER, SUBSCRIPTION, MAIL, WEBHOOK,
@@ -88,3 +88,16 @@ def test_a_container_is_there_once(world: World, mode: str) -> None:
     assert world.systems.left_to_break("docker") == 0
     assert world.the_tenant.status is Status.ACTIVE
     assert [thing.kind for thing in world.systems.things_of(world.key, "docker")].count("container") == 1
+
+
+def test_a_system_that_asks_for_patience_is_given_it(world: World) -> None:
+    world.plan = "free"
+    world.deploy_to("docker")
+    asking = [ORGANIZATION, BUCKET, CUSTOMER, MAIL]
+    arm(world, asking, "rate_limited")
+
+    world.run()
+
+    assert {t.system: world.systems.left_to_break(t.system) for t in asking} == {t.system: 0 for t in asking}
+    assert world.the_tenant.status is Status.ACTIVE
+    assert world.state_of(MAIL.step) is StepState.DONE

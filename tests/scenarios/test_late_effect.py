@@ -7,12 +7,12 @@ import pytest
 from tests.scenarios.matrix import APPLY, DEPLOYMENT, USER, WITH_EFFECT, Target, assert_rolled_back, break_at
 from tests.world.steps import once
 from tests.world.systems import until
-from tests.world.world import World
+from tests.world.world import TOO_LATE, World
 
-TOO_LATE = [APPLY, DEPLOYMENT]
+WITHOUT_EFFECT = [APPLY, DEPLOYMENT]
 """These find nothing to land on when the undo has looked: the run is discarded, the namespace gone."""
 
-LATE = [target for target in WITH_EFFECT if target not in TOO_LATE]
+LATE = [target for target in WITH_EFFECT if target not in WITHOUT_EFFECT]
 
 
 @pytest.mark.parametrize("target", LATE, ids=str)
@@ -25,9 +25,10 @@ def test_nothing_is_left(world: World, target: Target) -> None:
     assert_rolled_back(world, execution, step=target.step, says=target.says)
 
 
-@pytest.mark.parametrize("target", TOO_LATE, ids=str)
+@pytest.mark.parametrize("target", WITHOUT_EFFECT, ids=str)
 def test_nothing_is_left_of_what_comes_too_late(world: World, target: Target) -> None:
     break_at(world, target, "late_effect")
+    world.sweep_after = TOO_LATE
 
     execution = world.run()
 
@@ -37,6 +38,7 @@ def test_nothing_is_left_of_what_comes_too_late(world: World, target: Target) ->
 
 def test_a_rollback_that_takes_longer_than_late_effects_looks_again_all_the_same(world: World) -> None:
     break_at(world, USER, "late_effect")
+    world.sweep_after = TOO_LATE
     seen = threading.Event()
 
     def take_long() -> None:
@@ -54,6 +56,7 @@ def test_a_rollback_that_takes_longer_than_late_effects_looks_again_all_the_same
 
 
 def test_nothing_is_left_of_the_resource_rows(world: World) -> None:
+    world.deploy_to("docker")
     world.break_records("late_effect")
 
     execution = world.run()

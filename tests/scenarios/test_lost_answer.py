@@ -20,6 +20,7 @@ def test_nothing_is_left(world: World, target: Target) -> None:
 
 
 def test_nothing_is_left_of_the_resource_rows(world: World) -> None:
+    world.deploy_to("docker")
     records = world.break_records("timeout_after")
 
     execution = world.run()

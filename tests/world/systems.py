@@ -174,7 +174,8 @@ def running(settings: Mapping[str, str]) -> Iterator[Systems]:
         folder.open_sockets()
         made = credentials.ensure(folder)
         (home / ".env").write_text("".join(f"{variable}={value}\n" for variable, value in settings.items()))
-        with httpx.Client(timeout=30, trust_env=False) as http:
+        limits = httpx.Limits(keepalive_expiry=2)  # less than the servers', which hang up on an idle connection
+        with httpx.Client(timeout=30, trust_env=False, limits=limits) as http:
             with _one_at_a_time():  # the ports that are free now are taken when another process looks
                 systems = Systems(folder, Ports(free_offset()), made, http)
                 try:

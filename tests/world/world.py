@@ -40,8 +40,11 @@ SETTINGS: Mapping[str, str] = {
 }
 """Beside the generated ones of the stack. `sweep_after` is short, since only late effects come late."""
 
-LATE = 4.0
-"""Seconds for which a call may still take effect, where one does: the stand-ins land it a second after a look."""
+LATE = 15.0
+"""Seconds for which a call may still take effect, where one does: cut short when it has been seen to."""
+
+TOO_LATE = 2.5
+"""The same where it takes none any more: the stand-ins land it a second after a look."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,11 @@ class World(Company):
         """Between two passes of a rollback: what is seen now has come after the first one had looked."""
         if self._watched and execution.next_undo_at is not None:
             self.came_late |= self.systems.things_of(self.key, *self._watched)
+            if self.came_late:  # nothing else will: what is left of the time need not be waited for
+                self._watched = ()
+                with self.systems.sql() as admin:
+                    over = "update engine.executions set sweep_until = now(), next_undo_at = now() where id = %s"
+                    admin.execute(over, [execution.id])
 
     def run(self) -> Execution:
         """Provision the tenant, to whatever end."""
