@@ -35,7 +35,7 @@ down: install ## End a local stack that was left behind
 	@$(RUN) down
 
 test: lint types imports ## Check everything, with the coverage of the tests
-	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not stack" --cov --cov-report=
+	$(PYTHON) -m pytest -n 4 --dist loadfile -m "not stack" --cov --cov-report=
 	$(PYTHON) -m pytest -m stack --cov --cov-append --cov-report=term:skip-covered
 
 lint: install ## Look for what is wrong or badly formatted
