@@ -127,12 +127,17 @@ class Folder:
             with tempfile.TemporaryFile(dir=self.local) as probe:
                 probe.write(bytes(1024 * 1024))
                 probe.flush()
-            free = shutil.disk_usage(self.local).free
+        free = self.free
         if free < NEEDED:
             raise StackFailure(
                 f"The disk is full: {free // 1024**2} MiB are free for {self.local}, "
                 f"{NEEDED // 1024**2} MiB are needed. Way out: make room, then start again."
             )
+
+    @property
+    def free(self) -> int:
+        """Bytes that its disk still takes."""
+        return shutil.disk_usage(self.local).free
 
     def open_sockets(self) -> None:
         """Make the folder of the sockets, which `stop.end` removes again where it is not in here.

@@ -9,9 +9,11 @@ import http.client
 import shlex
 import subprocess
 import sys
+import threading
 import time
 import xmlrpc.client
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ TRIES = 3
 LOG_BYTES = 5 * 1024 * 1024
 LOG_BACKUPS = 2
 START_SECONDS = 15.0
+SAID_LINES = 20
+"""Of what the supervisor says that its log does not have."""
 
 GONE = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)
 """How a supervisor that is not there, or goes away while it is asked, looks from outside."""
@@ -88,24 +92,39 @@ def start(folder: Folder, environment: Mapping[str, str]) -> subprocess.Popen[by
     Args: environment: the whole of it; its programs inherit it.
     Raises: StackFailure.
     """
-    log = folder.logs / "supervisord.log"
-    with (folder.logs / "supervisord.out").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "-c", str(folder.supervisord_conf)],
-            cwd=folder.home,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "-c", str(folder.supervisord_conf)],
+        cwd=folder.home,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,  # not a file: it dies when it cannot say that its disk is full
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    said = _listen_to(process)
     supervisor = Supervisor(folder)
     deadline = time.monotonic() + START_SECONDS
     while not supervisor.answers():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise StackFailure(f"The supervisor did not start; see {log} and {folder.logs / 'supervisord.out'}.")
+            raise StackFailure(
+                f"The supervisor did not start; see {folder.logs / 'supervisord.log'}.\n" + "".join(said).rstrip()
+            )
         time.sleep(0.02)
     return process
+
+
+def _listen_to(process: subprocess.Popen[bytes]) -> Collection[str]:
+    """Read what the process says for as long as it lives; the last lines of it are in the answer."""
+    said: deque[str] = deque(maxlen=SAID_LINES)
+
+    def read() -> None:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        with process.stdout as output:
+            for line in output:
+                said.append(line.decode(errors="replace"))
+
+    threading.Thread(target=read, name="supervisor's output", daemon=True).start()
+    return said
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from sandbox.stack.supervision import State, Supervisor
 
 LOOK_EVERY = 0.1
 WATCH_EVERY = 1.0
+NEARLY_FULL = 20 * 1024**2
+"""Bytes; with less than this on its disk PostgreSQL may refuse the next write."""
 LAST_LINES = 15
 BIGGEST_LOG = 50 * 1024 * 1024
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
@@ -53,7 +55,15 @@ class Died:
     again: bool
 
 
-Notice = Ready | Died
+@dataclass(frozen=True, slots=True)
+class DiskFull:
+    """The stack's disk takes next to nothing any more; until there is room its parts answer with errors."""
+
+    place: Path
+    free: int
+
+
+Notice = Ready | Died | DiskFull
 Tell = Callable[[Notice], None]
 
 
@@ -75,6 +85,7 @@ class Stack:
     document: Mapping[str, Any] = field(default_factory=dict[str, Any])
     _began: float = field(default_factory=time.monotonic)
     _seen: dict[str, State] = field(default_factory=dict[str, State])
+    _full: bool = False
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -123,8 +134,14 @@ class Stack:
                     f"see {self.folder.logs / 'supervisord.log'}."
                 )
             _rotate(self.folder.logs / WORKFLOWS)
-            for notice in self._changes(self.supervisor.states()):
+            for notice in [*self._changes(self.supervisor.states()), *self._fullness()]:
                 self.tell(notice)
+
+    def _fullness(self) -> Sequence[Notice]:
+        """Told when it comes to that, and not again before there was room in between."""
+        free = self.folder.free
+        told, self._full = self._full, free < (2 * NEARLY_FULL if self._full else NEARLY_FULL)
+        return [DiskFull(self.folder.local, free)] if self._full and not told else []
 
     def _changes(self, now: Mapping[str, State]) -> Sequence[Notice]:
         notices: list[Notice] = []

@@ -2,6 +2,7 @@
 # ruff: noqa: PLC0415 - see above
 
 import getpass
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -50,7 +51,10 @@ class _DagsterWhenNeeded:
 
             return DagsterRuns(self._open_things.enter_context(DagsterInstance.get()), job)
         except Exception as error:
-            raise NotLaunched(f"run {launch.run_id}: Dagster's instance: {type(error).__name__}") from error
+            reason = f"Dagster's instance: {type(error).__name__}"
+            if "DAGSTER_HOME" not in os.environ:
+                reason = "DAGSTER_HOME is not set in this shell (on the local stack: . .local/env)"
+            raise NotLaunched(f"run {launch.run_id}: {reason}. workflow_guard launches it shortly") from error
 
 
 @contextmanager

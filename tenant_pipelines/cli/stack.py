@@ -169,7 +169,7 @@ def logs(
 
 
 def _tell(notice: "Notice") -> None:
-    from sandbox.stack.up import Died, Ready
+    from sandbox.stack.up import Died, DiskFull, Ready
 
     match notice:
         case Ready(part, seconds):
@@ -179,6 +179,9 @@ def _tell(notice: "Notice") -> None:
         case Died(part, log):
             err.print(f"[red]ended[/]  {part} again and again, and is given up; see {log}", soft_wrap=True)
             err.print(f"       Way out: tenant-pipelines stack restart {part}")
+        case DiskFull(place, free):
+            text = f"{place} has {free // 1024**2} MiB left; what is refused now is tried again once there is room"
+            err.print(f"[red]disk full[/]  {text}. Way out: make room", soft_wrap=True)
 
 
 def _tell_nobody(_: "Notice") -> None:

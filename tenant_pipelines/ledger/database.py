@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import psycopg
 import psycopg.conninfo
+import psycopg.errors
 import tenacity
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
@@ -93,7 +94,7 @@ class Database:
         try:
             answer: Answer = tries(self._once, work)
         except _AWAY as error:
-            raise Refused(Code.UNAVAILABLE, "The ledger's database does not answer. Try again in a moment.") from error
+            raise Refused(Code.UNAVAILABLE, _said_of(error)) from error
         return answer
 
     def _once(self, work: Work[Answer]) -> Answer:
@@ -108,3 +109,9 @@ class Database:
     def close(self) -> None:
         """Close the pool and its threads."""
         self._pool.close()
+
+
+def _said_of(error: Exception) -> str:
+    if isinstance(error, psycopg.errors.DiskFull):
+        return "The disk of the ledger's database is full: nothing was written. Make room there, then try again."
+    return "The ledger's database does not answer. Try again in a moment."
