@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,15 @@ mutation($params: ExecutionParams!) {
   }
 }
 """
+
+HEARING = shlex.join(
+    [
+        sys.executable,
+        "-c",
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])",
+    ]
+)
+"""Whoever starts the tests in the background of a shell has them ignore SIGINT, and all that they start."""
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +88,8 @@ def test_dagster_dev_provisions_a_tenant_that_is_launched_over_graphql(systems: 
     tenant_id = create.communicate(timeout=30)[0].split()[-1]
     with log.open("w") as output:
         dev = subprocess.Popen(
-            ["/bin/sh", "-c", f". {shlex.quote(str(systems.folder.shell_env))} && exec dagster dev -h {HOST} -p {port} "
-             f"-w {shlex.quote(str(CHECKOUT / 'workspace.yaml'))}"],
+            ["/bin/sh", "-c", f". {shlex.quote(str(systems.folder.shell_env))} && "
+             f"exec {HEARING} dagster dev -h {HOST} -p {port} -w {shlex.quote(str(CHECKOUT / 'workspace.yaml'))}"],
             cwd=systems.folder.home,
             env=systems.environment() | processes.marker(systems.folder),
             stdout=output,
