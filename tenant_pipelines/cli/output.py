@@ -1,6 +1,7 @@
 """How commands speak: tables for people, one JSON document for programs, and the contract's exit codes."""
 
 import json
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -28,5 +29,9 @@ class Failed(Exception):
 
 
 def show_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON can say
-    """One document on standard output."""
-    typer.echo(json.dumps(document, indent=2, default=str))
+    """One document on standard output; times as RFC 3339 writes them."""
+    typer.echo(json.dumps(document, indent=2, default=_plain))
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
