@@ -207,9 +207,7 @@ def _function_says(key: str, ref: ObjectRef) -> Mapping[str, Failure]:
 
 
 def _taken(ref: ObjectRef) -> ResourceAlreadyExists:
-    way_out = (
-        f"give the tenant another key, or remove {ref.kind} {ref.name} if nobody needs it, then restart the workflow"
-    )
+    way_out = f"give the tenant another key, or remove {ref.kind} {ref.name} if nobody needs it"
     return ResourceAlreadyExists(SYSTEM, f"{ref.kind} {ref.name} exists and is not this tenant's", way_out=way_out)
 
 

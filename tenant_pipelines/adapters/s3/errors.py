@@ -106,5 +106,5 @@ def _by_status(status: int, action: str, said: str) -> Failure:
 
 
 def _wrong_credentials() -> InvalidCredentials:
-    way_out = "give the product a valid access key and secret key for S3, then restart the workflow"
+    way_out = "give the product a valid access key and secret key for S3"
     return InvalidCredentials(SYSTEM, "does not accept our credentials: 401 Unauthorized", way_out=way_out)

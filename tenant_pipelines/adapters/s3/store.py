@@ -140,5 +140,5 @@ def _user(mark: Mark) -> ObjectRef:
 
 
 def _taken(kind: str, name: str) -> Failure:
-    way_out = f"give the tenant another key, or remove the {kind} if nobody needs it, then restart the workflow"
+    way_out = f"give the tenant another key, or remove the {kind} if nobody needs it"
     return ResourceAlreadyExists(SYSTEM, f"{kind} {name} exists and does not carry the tenant's mark", way_out=way_out)

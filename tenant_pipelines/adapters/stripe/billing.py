@@ -86,9 +86,7 @@ class Stripe:
                 what = (
                     f"customer {customer_id} pays for plan {plan_id} already, by subscription {one.id} without our mark"
                 )
-                way_out = (
-                    f"Give it metadata[tenantId]={mark.tenant_id} in Stripe, or cancel it; then restart the workflow"
-                )
+                way_out = f"Give it metadata[tenantId]={mark.tenant_id} in Stripe, or cancel it"
                 raise ResourceAlreadyExists(SYSTEM, what, way_out=way_out)
         made = self._wire.create_subscription(customer_id, price, mark, call)
         return Created(self._subscription(made), {"plan": plan_id, "status": made.status})

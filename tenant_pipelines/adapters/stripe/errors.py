@@ -22,7 +22,7 @@ from tenant_pipelines.domain.failures import (
 
 SYSTEM = "Stripe"
 
-_CARD = "Have the customer's payment method replaced in Stripe, then restart the workflow"
+_CARD = "Have the customer's payment method replaced in Stripe"
 _SHOWN = re.compile(r"[A-Za-z0-9_\[\]]{1,80}")
 
 
@@ -62,7 +62,7 @@ def _failure(error: stripe.StripeError, url: str, what: str) -> Failure:
 def _answered(error: stripe.StripeError, url: str, what: str) -> Failure:
     detail = _detail(error)
     if _is_about_a_key(error):
-        way_out = "Wait a minute, then restart the workflow"
+        way_out = "Wait a minute"
         return LockHeld(SYSTEM, f"works on another request for {what} {detail}", way_out=way_out)
     if error.http_status == 404 or _code(error) == "resource_missing":
         return ResourceNotFound(SYSTEM, f"does not find {what}, or what it refers to {detail}")

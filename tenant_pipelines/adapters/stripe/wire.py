@@ -94,7 +94,7 @@ class Wire:
         with asking(self._url, f"the price of plan {plan_id}"):
             found = self._client(call.seconds_left()).v1.prices.list({"lookup_keys": [plan_id], "active": True})
         if not found.data:
-            way_out = f"Give a recurring price the lookup key {plan_id} in Stripe, then restart the workflow"
+            way_out = f"Give a recurring price the lookup key {plan_id} in Stripe"
             raise InvalidConfiguration(SYSTEM, f"has no active price with the lookup key {plan_id}", way_out=way_out)
         return found.data[0]
 

@@ -135,7 +135,7 @@ class Runs:
         return InfrastructureFailed(
             SYSTEM,
             f"run {run.id} ended {run.status} ({url}){because}{shown}",
-            way_out=f"read {url}, put right what failed there (credentials, quota, module), then restart the workflow",
+            way_out=f"read {url}, put right what failed there (credentials, quota, module)",
         )
 
     def _log(self, run: Run, call: Call) -> list[str]:
