@@ -4,12 +4,13 @@ PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 RUN := .venv/bin/tenant-pipelines
 INSTALLED := .venv/.installed
+BENCH := .venv-bench/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down test lint types imports format docs bench lock clean
+.PHONY: help install demo up down test crash soak lint types imports format docs bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +36,14 @@ down: install ## End a local stack that was left behind
 	@$(RUN) down
 
 test: lint types imports ## Check everything, with the coverage of the tests
-	$(PYTHON) -m pytest -n 4 --dist loadfile -m "not stack" --cov --cov-report=
+	$(PYTHON) -m pytest -n 4 --dist loadfile -m "not stack and not slow" --cov --cov-report=
 	$(PYTHON) -m pytest -m stack --cov --cov-append --cov-report=term:skip-covered
+
+crash: install ## Kill workers, supervisor and database in the middle of many runs, over and over; ten minutes
+	$(PYTHON) -m pytest -m slow
+
+soak: install ## Ten thousand provisionings through one pool, and what its processes hold meanwhile; half an hour
+	$(PYTHON) -m tests.crash.soak
 
 lint: install ## Look for what is wrong or badly formatted
 	.venv/bin/ruff check
@@ -55,15 +62,23 @@ format: install ## Format the code, and mend what can be mended
 docs: install ## Write what is generated from the code: tables, settings, picture, init script
 	$(PYTHON) -m docs.generate
 
-bench: install ## Measure a stack of its own: time, CPU, statements and memory; figures, no verdict
-	$(PYTHON) -m benchmarks
+bench: install $(BENCH) ## Measure the product, beside Temporal and DBOS and alone; figures, no verdict
+	$(PYTHON) -m benchmarks --json docs/measured/figures.json
+	$(PYTHON) -m docs.generate
+
+$(BENCH): requirements-bench.lock
+	test -x .venv-bench/bin/python || $(PYTHON3) -m venv .venv-bench
+	.venv/bin/uv pip sync --quiet --python .venv-bench/bin/python --require-hashes requirements-bench.lock
+	touch $@
 
 lock: install ## Choose the newest versions of everything that pyproject.toml allows
 	echo uv | .venv/bin/uv pip compile - --upgrade --quiet --universal --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --output-file requirements-bootstrap.txt
 	.venv/bin/uv pip compile pyproject.toml --group dev --upgrade --quiet --universal --generate-hashes --no-header \
 		--no-annotate --no-emit-index-url --output-file requirements.lock
+	.venv/bin/uv pip compile --group bench --upgrade --quiet --universal --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --output-file requirements-bench.lock
 
 clean: ## Remove .venv, the local stack's data, and everything that tools have left
 	test ! -x $(RUN) || $(RUN) down
-	rm -rf .venv .local .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf .venv .venv-bench .local .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -12,9 +12,9 @@ import psycopg
 from dagster import DagsterInstance
 from dotenv import dotenv_values
 
+from benchmarks.failures import NotDone
 from benchmarks.home import Home
 from tenant_pipelines import settings
-from tenant_pipelines.definitions import job
 from tenant_pipelines.domain.clock import SystemClock
 from tenant_pipelines.domain.journal import Marker
 from tenant_pipelines.domain.tenant import Tenant
@@ -33,10 +33,6 @@ BENCHMARK = Claimant("benchmarks", "cli")
 PLANS = {"pooled": "basic", "silo": "enterprise"}
 PATIENCE = 300.0
 """Seconds after which an execution counts as stuck."""
-
-
-class NotDone(Exception):
-    """Something did not go as it has to for a measurement to mean anything."""
 
 
 class Silent:
@@ -99,6 +95,8 @@ class Client:
 @contextmanager
 def connected(home: Home) -> Iterator[Client]:
     """A client of that stack. The settings of this process are the stack's from here on."""
+    from tenant_pipelines.definitions import job  # noqa: PLC0415 - loads for seconds, for clients of a stack only
+
     for file in (home.folder.dagster_env, home.folder.settings_env):
         os.environ.update({name: value for name, value in dotenv_values(file).items() if value is not None})
     given = settings.load()

@@ -72,6 +72,13 @@ def statements_logged(home: Home) -> Iterator[Callable[[], dict[str, float]]]:
             _configure(admin, dict.fromkeys(("log_statement", "log_line_prefix", "log_parameter_max_length")))
 
 
+def statements_a_second(home: Home, seconds: float) -> dict[str, float]:
+    """Of a stack of our own, from now on, by database."""
+    with statements_logged(home) as counted:
+        time.sleep(seconds)
+        return {name: number / seconds for name, number in counted().items()}
+
+
 def _count_in(log: Path, begin: int) -> dict[str, float]:
     time.sleep(WRITTEN)
     return count(_lines_from(log, begin))

@@ -10,7 +10,8 @@ import psycopg
 from psycopg import sql
 
 from benchmarks import databases, timeline
-from benchmarks.client import BENCHMARK, NotDone, Silent
+from benchmarks.client import BENCHMARK, Silent
+from benchmarks.failures import NotDone
 from benchmarks.figures import summary
 from benchmarks.home import Home
 from benchmarks.idle_world import idle_world

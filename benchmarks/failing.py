@@ -4,7 +4,8 @@ import httpx
 import psycopg
 
 from benchmarks import timeline
-from benchmarks.client import Client, NotDone
+from benchmarks.client import Client
+from benchmarks.failures import NotDone
 from benchmarks.figures import summaries
 from benchmarks.home import Home
 from benchmarks.results import Failing

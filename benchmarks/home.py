@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 from sandbox.postgres import Server
 from sandbox.stack import credentials, generated, parts, ports
 from sandbox.stack.failure import StackFailure
-from sandbox.stack.folder import Folder
+from sandbox.stack.folder import CHECKOUT, Folder
 from sandbox.stack.ports import BASE, OFFSET, Ports
 
 START = 300.0
@@ -44,9 +44,12 @@ class Home:
 
 
 @contextmanager
-def opened(home: Path | None) -> Iterator[Home]:
+def opened(
+    home: Path | None, *, definitions: str | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Home]:
     """The stack of that folder, or one of our own.
 
+    Args: definitions: another module for the code location of a stack of our own. environment: its programs get these.
     Raises: StackFailure when no stack runs there, or ours does not start.
     """
     if home is not None:
@@ -54,7 +57,7 @@ def opened(home: Path | None) -> Iterator[Home]:
         return
     place = Path(tempfile.mkdtemp(prefix="tenant-pipelines-bench-"))
     place.chmod(0o711)  # PostgreSQL runs as another user when we are root
-    process = _start(place)
+    process = _start(place, definitions, environment or {})
     try:
         folder = Folder(place)
         _wait_for(folder, process, place / "up.log")
@@ -70,11 +73,13 @@ def _running(folder: Folder, *, own: bool) -> Home:
     return Home(folder, Ports(port - BASE["postgres"]), own)
 
 
-def _start(place: Path) -> subprocess.Popen[bytes]:
+def _start(place: Path, definitions: str | None, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    command: list[str | Path] = [Path(sys.executable).with_name("tenant-pipelines"), "up", "--home", place]
+    command += ["--definitions", definitions] if definitions else []
     with (place / "up.log").open("wb") as log:
         return subprocess.Popen(
-            [Path(sys.executable).with_name("tenant-pipelines"), "up", "--home", place],
-            env=os.environ | {OFFSET: str(_free_offset())},
+            command,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), **environment, OFFSET: str(free_offset())},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -82,7 +87,11 @@ def _start(place: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _free_offset() -> int:
+def free_offset() -> int:
+    """An offset with which every port of a stack is free.
+
+    Raises: StackFailure.
+    """
     for offset in OFFSETS:
         try:
             ports.refuse_taken(Ports(offset), BASE)

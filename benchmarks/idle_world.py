@@ -5,7 +5,7 @@ from typing import Any
 
 from tenant_pipelines.domain.call import Call
 from tenant_pipelines.domain.clock import SystemClock
-from tenant_pipelines.domain.outcomes import Created, ObjectRef
+from tenant_pipelines.domain.outcomes import Created, NothingToRemove, ObjectRef
 from tenant_pipelines.domain.ports import Applied, DatabaseAccess, StorageAccess
 from tenant_pipelines.domain.rules import Limits, Rules
 from tenant_pipelines.domain.tenant import Tier
@@ -29,14 +29,14 @@ _RULES = Rules(
 class Idle:
     """Answers every operation of a port at once; asks the fence first, as one write outside does.
 
-    Args: answers: by operation, where it is anything but "created".
+    Args: answers: by operation, where it is anything but "created", or "there was nothing" of what removes.
     """
 
     def __init__(self, answers: Mapping[str, object] | None = None) -> None:
         self._answers = dict(answers or {})
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
-        answer = self._answers.get(operation, Created(_THING))
+        answer = self._answers.get(operation, _answer(operation))
 
         def perform(*, call: Call, **_: object) -> object:
             call.before_write()
@@ -45,24 +45,44 @@ class Idle:
         return perform
 
 
+def _answer(operation: str) -> object:
+    if operation.startswith("find"):
+        return []
+    gone = NothingToRemove(_THING)
+    if operation in {"destroy", "remove_admin_user", "remove_records", "remove_resources"}:
+        return [gone]
+    return gone if operation.startswith("remove") else Created(_THING)
+
+
+IDLE: Mapping[str, Any] = {
+    "identity": Idle(),
+    "schemas": Idle({"issue_access": _DATABASE}),
+    "store": Idle({"issue_access": _STORAGE}),
+    "infrastructure": Idle({"apply": Applied(_THING, {"load_balancer_dns": "lb.example"}, {"a": "1"})}),
+    "kubernetes": Idle(),
+    "docker": Idle(),
+    "dns": Idle({"ensure_records": [Created(_THING)]}),
+    "billing": Idle(),
+    "mailer": Idle(),
+    "app_plane": Idle(),
+}
+"""By the names of the product's resources."""
+
+
 def idle_world() -> World:
     """The whole of it."""
-    idle: Any = Idle()
-    schemas: Any = Idle({"issue_access": _DATABASE})
-    store: Any = Idle({"issue_access": _STORAGE})
-    infrastructure: Any = Idle({"apply": Applied(_THING, {"load_balancer_dns": "lb.example"}, {"a": "1"})})
-    many: Any = Idle({"ensure_records": [Created(_THING)], "ensure_resources": [Created(_THING)]})
+    records: Any = Idle({"ensure_resources": [Created(_THING)]})
     return World(
-        identity=idle,
-        schemas=schemas,
-        store=store,
-        infrastructure=infrastructure,
-        platforms={"kubernetes": idle},
-        dns=many,
-        billing=idle,
-        mailer=idle,
-        app_plane=idle,
-        records=many,
+        identity=IDLE["identity"],
+        schemas=IDLE["schemas"],
+        store=IDLE["store"],
+        infrastructure=IDLE["infrastructure"],
+        platforms={name: IDLE[name] for name in ("kubernetes", "docker")},
+        dns=IDLE["dns"],
+        billing=IDLE["billing"],
+        mailer=IDLE["mailer"],
+        app_plane=IDLE["app_plane"],
+        records=records,
         rules=_RULES,
         clock=SystemClock(),
     )

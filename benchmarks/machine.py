@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,10 +15,10 @@ PACKAGES = ("tenant-pipelines", "dagster", "dagster-postgres", "psycopg", "sqlal
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def machine(postgres: str, load_before: float) -> Machine:
+def machine(load_before: float, others: Mapping[str, str]) -> Machine:
     """As it is now.
 
-    Args: postgres: the server's version. load_before: the load average when the measurements began.
+    Args: load_before: the load average when the measurements began. others: further versions.
     """
     versions = {name: version(name) for name in PACKAGES}
     return Machine(
@@ -26,7 +27,7 @@ def machine(postgres: str, load_before: float) -> Machine:
         cores=os.cpu_count() or 1,
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=f"{platform.system()} {platform.release()}",
-        versions={"python": platform.python_version(), "postgresql": postgres, **versions},
+        versions={"python": platform.python_version(), **versions, **others},
         load=(load_before, os.getloadavg()[0]),
     )
 

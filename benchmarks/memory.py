@@ -24,9 +24,11 @@ class Sampler(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Sample."""
-        while not self._over.wait(EVERY):
+        """Sample, once at least."""
+        while True:
             self.samples.append(usage.memory(usage.snapshot(), self._begin))
+            if self._over.wait(EVERY):
+                return
 
     def stop(self) -> None:
         """Return after the last sample."""

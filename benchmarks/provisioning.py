@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import psycopg
 
 from benchmarks import databases, timeline, watch
-from benchmarks.client import Client, NotDone, Started
+from benchmarks.client import Client, Started
+from benchmarks.failures import NotDone
 from benchmarks.figures import summaries, summary
 from benchmarks.home import Home
 from benchmarks.results import Idle, Provisioning
@@ -14,10 +15,9 @@ from benchmarks.timeline import StepTime, Timeline
 from benchmarks.usage import Roots
 from sandbox.stack.names import PRODUCT
 
-CALL = "the client's call"
-QUEUE = "in Dagster's queue"
-PROCESS = "start of the run's process, imports"
-READY = "its resources, until step 1"
+LAUNCH = "until its run is handed over"
+QUEUE = "until a worker has it"
+READY = "until step 1"
 STEPS = "the 14 steps"
 APP_PLANE = "the app plane's confirmation"
 NOTICE = "the notice to the client"
@@ -64,18 +64,17 @@ def provision(home: Home, client: Client, tier: str) -> Round:
         found = timeline.read(connection, started.execution.id)
     if found.state != "completed":
         raise NotDone(f"{started.execution.workflow_id} is {found.state}: {found.error}")
-    return Round(heard - started.called, _phases(client, started, found, heard), found.steps)
+    return Round(heard - started.called, _phases(started, found, heard), found.steps)
 
 
-def _phases(client: Client, started: Started, found: Timeline, heard: float) -> dict[str, float]:
-    stats = client.instance.get_run_stats(str(started.execution.id))
-    launched = stats.launch_time or started.answered
-    running = stats.start_time or launched
-    return {
-        CALL: started.answered - started.called,
-        QUEUE: launched - started.answered,
-        PROCESS: running - launched,
-        READY: found.first_step - running,
+def _phases(started: Started, found: Timeline, heard: float) -> dict[str, float]:
+    """One after the other; a worker may begin before the client's call has returned."""
+    begin, phases = started.called, dict[str, float]()
+    for name, moment in ((LAUNCH, found.queued), (QUEUE, found.taken)):
+        if moment is not None:
+            phases[name], begin = moment - begin, moment
+    return phases | {
+        READY: found.first_step - begin,
         STEPS: found.last_step_done - found.first_step,
         APP_PLANE: found.closed - found.last_step_done,
         NOTICE: heard - found.closed,

@@ -103,6 +103,7 @@ class Idle:
 
     Args:
         cpu: cores, by part. commits, connections: a second, by database. others: cores kept busy by other programs.
+        memory: proportional set sizes in bytes, by part. statements: a second, by database.
     """
 
     seconds: float
@@ -110,6 +111,8 @@ class Idle:
     commits: dict[str, float]
     connections: dict[str, float]
     others: float
+    memory: dict[str, float] = field(default_factory=dict[str, float])
+    statements: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +129,106 @@ class Alone:
     """Of the 14 steps of one run; None on a stack that is not ours to reconfigure."""
 
 
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Many workflows at once.
+
+    Args:
+        rate: workflows a second. cpu: seconds for one of them, by part, the client's included.
+        peak: proportional set sizes in bytes when their sum was largest, by part, without the client.
+    """
+
+    count: int
+    rate: Summary
+    cpu: dict[str, float]
+    peak: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One contender, over all rounds.
+
+    Args:
+        stored: where its state is.
+        one: seconds from the client's call to its knowledge of the result, one after the other.
+        by_round: the median of each round.
+        others: cores that other programs kept busy meanwhile, in the worst round.
+    """
+
+    name: str
+    stored: str
+    one: Summary
+    by_round: list[float]
+    burst: Burst | None
+    others: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Many tenants whose workflows wait for an outside system.
+
+    Args:
+        parked: seconds until all of them waited. idle, meanwhile: seconds for a new tenant, before and then.
+        memory_idle, memory: proportional set sizes by part, in bytes.
+        processes_idle, processes: how many there were, without PostgreSQL's.
+        cpu: cores that all of it keeps busy while they wait.
+    """
+
+    tenants: int
+    parked: float
+    idle: Summary
+    meanwhile: Summary
+    memory_idle: dict[str, float]
+    memory: dict[str, float]
+    processes_idle: int
+    processes: int
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """Workers that are killed in the middle of a step; seconds from the kill.
+
+    Args: noticed: the launch is recorded as lost or replaced. continued: another worker begins the step again.
+        known: the client knows of the end.
+    """
+
+    noticed: Summary
+    continued: Summary
+    known: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """Real provisionings: what is not the outside systems' time. Seconds, each a median with its range.
+
+    Args:
+        calls: inside the adapters. waits: between an adapter's "it goes on" and the next look.
+        confirmation: from the end of the webhook to the app plane's signal. ours: the rest.
+        share: the rest, relative to the three.
+    """
+
+    tier: str
+    total: Summary
+    calls: Summary
+    waits: Summary
+    confirmation: Summary
+    ours: Summary
+    share: Summary
+
+
 @dataclass(slots=True)
 class Results:
-    """The whole document."""
+    """The whole document; what was not measured is left out."""
 
     machine: Machine
     rounds: int
     own_stack: bool
+    sides: list[Side] = field(default_factory=list[Side])
+    defaults: list[Side] = field(default_factory=list[Side])
+    waiting: Waiting | None = None
+    killed: Killed | None = None
+    overhead: list[Overhead] = field(default_factory=list[Overhead])
     idle: Idle | None = None
     provisioning: list[Provisioning] = field(default_factory=list[Provisioning])
     failing: Failing | None = None

@@ -6,12 +6,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks import contest_tables
+from benchmarks.contest_tables import cells, table_of
 from benchmarks.figures import Summary, mebibytes, milliseconds
 from benchmarks.results import Alone, Idle, Machine, Memory, Provisioning, Results, Step
 
 
 def tables(results: Results) -> Iterator[Table]:
     """All that there is to show about the product, in the order in which it is best read."""
+    yield from contest_tables.tables(results)
     baseline = results.alone[0].steps if results.alone else []
     for tier in results.provisioning:
         yield _phases(f"Provisioning of a {tier.tier} tenant, ms", tier.total, tier.phases)
@@ -20,6 +23,8 @@ def tables(results: Results) -> Iterator[Table]:
         yield _phases(f"After the failure of step {results.failing.step}, ms", None, results.failing.phases)
     if results.alone:
         yield _alone(results.alone)
+    if results.idle:
+        yield _idle(results.idle)
     if results.provisioning and results.idle:
         yield _cpu(results.provisioning, results.idle)
         yield _databases(results.provisioning, results.idle)
@@ -37,21 +42,17 @@ def _machine(machine: Machine) -> RenderableType:
 
 
 def _phases(title: str, total: Summary | None, phases: Mapping[str, Summary]) -> Table:
-    table = _table(title, "", "median", "lowest", "highest", "rounds")
+    table = table_of(title, "", "median", "lowest", "highest", "rounds")
     for name, figures in phases.items():
-        table.add_row(name, *_cells(figures))
+        table.add_row(name, *cells(figures))
     if total is not None:
         table.add_section()
-        table.add_row("all, as the client sees it", *_cells(total))
+        table.add_row("all, as the client sees it", *cells(total))
     return table
 
 
-def _cells(figures: Summary) -> Sequence[str]:
-    return [milliseconds(value) for value in (figures.median, figures.low, figures.high)] + [str(figures.count)]
-
-
 def _steps(tier: Provisioning, baseline: Sequence[Step]) -> Table:
-    table = _table(
+    table = table_of(
         f"Steps of a {tier.tier} tenant, median ms", "step", "", "whole", "adapter", "ledger", "Dagster and the rest"
     )
     sums = [0.0, 0.0, 0.0, 0.0]
@@ -85,15 +86,30 @@ def shared(step: Step, baseline: Sequence[Step]) -> tuple[float, float, float, f
 
 def _alone(alone: Sequence[Alone]) -> Table:
     title = "The engine alone: 14 steps, adapters that do nothing, no Dagster"
-    table = _table(title, "database", "median ms", "lowest", "highest", "rounds", "statements")
+    table = table_of(title, "database", "median ms", "lowest", "highest", "rounds", "statements")
     for one in alone:
         statements = "" if one.statements is None else f"{one.statements:.0f}"
-        table.add_row(one.way, *_cells(one.total), statements)
+        table.add_row(one.way, *cells(one.total), statements)
+    return table
+
+
+def _idle(idle: Idle) -> Table:
+    memory, cpu = sum(idle.memory.values()), sum(idle.cpu.values()) * 100
+    columns = ["CPU, % of a core", "MiB (PSS)", "commits a second", "statements a second"]
+    table = table_of(f"The whole stack, unused for {idle.seconds:.0f} s", "part or database", *columns)
+    for name in _names([idle.cpu, idle.memory]):
+        table.add_row(name, f"{idle.cpu.get(name, 0.0) * 100:.1f}", mebibytes(idle.memory.get(name, 0.0)), "", "")
+    for name, commits in idle.commits.items():
+        statements = "" if idle.statements is None else f"{idle.statements.get(name, 0.0):.1f}"
+        table.add_row(f"database {name}", "", "", f"{commits:.1f}", statements)
+    table.add_section()
+    statements = "" if idle.statements is None else f"{sum(idle.statements.values()):.1f}"
+    table.add_row("all", f"{cpu:.1f}", mebibytes(memory), f"{sum(idle.commits.values()):.1f}", statements)
     return table
 
 
 def _cpu(tiers: Sequence[Provisioning], idle: Idle) -> Table:
-    table = _table("CPU", "part", "idle, % of a core", *(f"{tier.tier} run, s" for tier in tiers))
+    table = table_of("CPU", "part", "idle, % of a core", *(f"{tier.tier} run, s" for tier in tiers))
     columns = [idle.cpu, *(tier.usage.cpu for tier in tiers)]
     for name in _names(columns):
         table.add_row(name, *_cpu_cells([column.get(name, 0.0) for column in columns]))
@@ -114,7 +130,7 @@ def _never_below_zero(seconds: float) -> str:
 
 
 def _databases(tiers: Sequence[Provisioning], idle: Idle) -> Table:
-    table = _table("Databases", "", "idle, a second", *(f"{tier.tier} run" for tier in tiers))
+    table = table_of("Databases", "", "idle, a second", *(f"{tier.tier} run" for tier in tiers))
     for name in idle.commits:
         rows = {
             "commits": [f"{idle.commits[name]:.1f}", *(f"{tier.usage.commits[name]:.0f}" for tier in tiers)],
@@ -125,8 +141,8 @@ def _databases(tiers: Sequence[Provisioning], idle: Idle) -> Table:
             ],
             "statements (idle ones included)": ["", *(_count(tier.statements, name) for tier in tiers)],
         }
-        for what, cells in rows.items():
-            table.add_row(f"{name}: {what}", *cells)
+        for what, row in rows.items():
+            table.add_row(f"{name}: {what}", *row)
     return table
 
 
@@ -137,7 +153,7 @@ def _count(found: Mapping[str, float] | None, name: str) -> str:
 def _memory(memory: Memory) -> Table:
     title = f"Memory (PSS), MiB; {memory.tenants} tenants at once took {memory.seconds:.1f} s, {memory.samples} samples"
     columns = [memory.idle, memory.peak, memory.highest]
-    table = _table(title, "part", "idle", "when all was largest", "its own largest")
+    table = table_of(title, "part", "idle", "when all was largest", "its own largest")
     for name in _names(columns):
         table.add_row(name, *(mebibytes(column.get(name, 0.0)) for column in columns))
     table.add_section()
@@ -149,14 +165,6 @@ def _names(columns: Sequence[Mapping[str, float]]) -> Sequence[str]:
     """The largest of the last column first."""
     found = dict.fromkeys(name for column in columns for name in column)
     return sorted(found, key=lambda name: -columns[-1].get(name, 0.0))
-
-
-def _table(title: str, first: str, *heads: str) -> Table:
-    table = Table(title=title, box=None, pad_edge=False)
-    table.add_column(first)
-    for head in heads:
-        table.add_column(head, justify="right")
-    return table
 
 
 def shown(results: Results) -> Iterator[RenderableType]:

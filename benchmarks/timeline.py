@@ -29,6 +29,7 @@ select s.number, s.step, s.state, s.started_at,
          where a.execution_id = s.execution_id and a.side = s.side and a.step = s.step) as last_end
   from engine.steps s where s.execution_id = %s and s.side = 'do' order by s.number
 """
+_LAUNCH = "select queued_at, taken_at from engine.launches where run_id = %s"
 _EVENTS = "select type, step, at from engine.history where execution_id = %s order by event_id"
 
 
@@ -47,7 +48,9 @@ class StepTime:
 class Timeline:
     """One execution.
 
-    Args: events: the moment of each kind's first event, in Unix seconds.
+    Args:
+        events: the moment of each kind's first event, in Unix seconds.
+        queued, taken: when its first run was handed over, and when a worker took it; None where there is no pool.
     """
 
     started: float
@@ -58,6 +61,8 @@ class Timeline:
     error: str | None
     steps: Sequence[StepTime]
     events: Mapping[str, float]
+    queued: float | None = None
+    taken: float | None = None
 
 
 def read(connection: psycopg.Connection[Any], execution_id: UUID) -> Timeline:
@@ -66,12 +71,13 @@ def read(connection: psycopg.Connection[Any], execution_id: UUID) -> Timeline:
         execution = cursor.execute(_EXECUTION, [execution_id]).fetchone()
         steps = cursor.execute(_STEPS, [execution_id]).fetchall()
         events = cursor.execute(_EVENTS, [execution_id]).fetchall()
+        launch = cursor.execute(_LAUNCH, [execution_id]).fetchone()
     if execution is None:
         raise LookupError(f"there is no execution {execution_id}")
-    return timeline(execution, steps, events)
+    return timeline(execution, steps, events, launch or {})
 
 
-def timeline(execution: Row, steps: Sequence[Row], events: Sequence[Row]) -> Timeline:
+def timeline(execution: Row, steps: Sequence[Row], events: Sequence[Row], launch: Row) -> Timeline:
     """From the rows."""
     first: dict[str, float] = {}
     for event in events:
@@ -86,7 +92,13 @@ def timeline(execution: Row, steps: Sequence[Row], events: Sequence[Row]) -> Tim
         error=execution["error"],
         steps=_times(steps, last_end),
         events=first,
+        queued=_moment(launch.get("queued_at")),
+        taken=_moment(launch.get("taken_at")),
     )
+
+
+def _moment(at: datetime | None) -> float | None:
+    return at.timestamp() if at else None
 
 
 def _times(steps: Sequence[Row], end: datetime) -> list[StepTime]:

@@ -33,8 +33,11 @@ def look(home: Home, begin: Roots) -> Look:
     return Look(usage.cpu(usage.snapshot(), begin), counters, machine.busy())
 
 
-def idle_between(before: Look, after: Look) -> Idle:
-    """Rates of a stack that nobody used between the two looks."""
+def idle_between(before: Look, after: Look, *, memory: dict[str, float], statements: dict[str, float] | None) -> Idle:
+    """Rates of a stack that nobody used between the two looks.
+
+    Args: memory: as it was then. statements: a second, where they could be counted.
+    """
     seconds = after.busy.at - before.busy.at
     cpu = {name: value / seconds for name, value in grown(before.cpu, after.cpu).items()}
     commits = grown(before.databases.commits, after.databases.commits)
@@ -45,6 +48,8 @@ def idle_between(before: Look, after: Look) -> Idle:
         commits={name: value / seconds for name, value in commits.items()},
         connections={name: value / seconds for name, value in connections.items()},
         others=(after.busy.cpu - before.busy.cpu) / seconds - sum(cpu.values()),
+        memory=memory,
+        statements=statements,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from docs import settings_page, steps_table
+from docs.measured import figures
+from docs.measured.plot import plot
 from docs.picture import record
 from docs.picture.draw import draw
 from docs.picture.lanes import lane_of
@@ -15,14 +17,18 @@ from tenant_pipelines.provisioning.catalogue import PROVISIONING
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
 
 
 def files() -> Mapping[Path, str]:
     """What each generated file has to hold."""
+    measured = figures.read()
     return {
         ARCHITECTURE: between(ARCHITECTURE.read_text(), "steps", steps_table.table(PROVISIONING)),
         ROOT / "docs" / "settings.md": settings_page.page(),
         ROOT / "docs" / "run.svg": picture(),
+        PERFORMANCE: between(PERFORMANCE.read_text(), "figures", figures.text(measured)),
+        ROOT / "docs" / "performance.svg": plot(measured.sides, measured.defaults),
         ROOT / "docker" / "init-db" / "01-init-schemas.sql": restoring_script(),
     }
 

@@ -15,6 +15,7 @@ from tenant_pipelines.operations.runs import Launch
 from tenant_pipelines.runs.gateway import tags_of
 from tenant_pipelines.saga.decisions import Again, Close
 from tenant_pipelines.saga.engine import Engine, Taken, TakenBack
+from tenant_pipelines.saga.ledger import Parked
 from tenant_pipelines.saga.step import Step
 from tenant_pipelines.saga.work import World
 from tenant_pipelines.settings import Settings
@@ -32,7 +33,7 @@ class Saga:
     world: World
     desk: Desk
 
-    def forward(self, step: Step, context: OpExecutionContext) -> Taken:
+    def forward(self, step: Step, context: OpExecutionContext) -> Taken | Parked:
         """Take the op's step.
 
         Raises: Refused, StepFailed, StepCancelled.
@@ -43,7 +44,7 @@ class Saga:
             if context.run_tags.get("workflow_run_id") != context.run_id:
                 self._tag(context)
 
-    def backward(self, step: Step, context: OpExecutionContext) -> TakenBack:
+    def backward(self, step: Step, context: OpExecutionContext) -> TakenBack | Parked:
         """Undo the op's step.
 
         Raises: Refused.
@@ -77,6 +78,7 @@ class Saga:
             self.given.retries(),
             undo_retry_every=self.given.undo_retry_every,
             undo_retry_for=self.given.undo_retry_for,
+            wait_in_worker=self.given.wait_in_worker,
         )
 
     def _tag(self, context: OpExecutionContext) -> None:

@@ -4,12 +4,17 @@ The client libraries take seconds to load, so each is imported by the step that 
 """
 # ruff: noqa: PLC0415 - see above
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from dagster import ConfigurableResource
 from psycopg.conninfo import conninfo_to_dict
 
 from tenant_pipelines import settings
+
+ADAPTERS = (
+    "keycloak", "postgres", "s3", "terraform", "kubernetes", "docker", "dns", "stripe", "novu", "app_plane",
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from dagster_aws.s3 import S3Resource
@@ -24,6 +29,12 @@ if TYPE_CHECKING:
     from tenant_pipelines.adapters.s3 import S3
     from tenant_pipelines.adapters.stripe import Stripe
     from tenant_pipelines.adapters.terraform import TerraformCloud
+
+
+def load_clients() -> None:
+    """Load every adapter with its client library, for a process whose copies are to share them."""
+    for name in ADAPTERS:
+        importlib.import_module(f"tenant_pipelines.adapters.{name}")
 
 
 class IdentityResource(ConfigurableResource[Any]):

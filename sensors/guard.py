@@ -6,7 +6,9 @@ from uuid import UUID
 
 from dagster import DefaultSensorStatus, ResourceParam, SensorEvaluationContext, SensorResult, SkipReason, sensor
 
+from tenant_pipelines.operations.lost import continue_lost_workers
 from tenant_pipelines.operations.operations import Desk
+from tenant_pipelines.operations.pushing import said_of
 from tenant_pipelines.operations.reconcile import Push, scan
 
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
@@ -19,13 +21,30 @@ BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
     description="Continues lost workers, starts rollbacks that are due, ends waits whose time is over.",
 )
 def workflow_guard(context: SensorEvaluationContext, desk: ResourceParam[Desk]) -> SensorResult:
-    """One page a tick; the cursor is where the page ended."""
-    pushes, cursor = scan(desk, after=_read(context.cursor), by="workflow_guard")
-    done = [push for push in pushes if push is not Push.NOTHING]
+    """The lost workers that nobody has seen to, then one page; the cursor is where the page ended.
+
+    What cannot be pushed on is told in the tick, and does not keep the next tick from the next page.
+    """
+    errors = _continue_lost(desk)
+    scanned = scan(desk, after=_read(context.cursor), by="workflow_guard")
+    errors += scanned.errors
+    for error in errors:
+        context.log.error(said_of(error))
+    done = [push for push in scanned.pushes if push is not Push.NOTHING]
+    failed = f"; {len(errors)} could not be: {said_of(errors[0])}" if errors else ""
+    running = len(scanned.pushes) + len(scanned.errors)
     return SensorResult(
-        skip_reason=SkipReason(f"{len(pushes)} running, {len(done)} pushed on: {', '.join(done) or '-'}"),
-        cursor=_write(cursor),
+        skip_reason=SkipReason(f"{running} running, {len(done)} pushed on: {', '.join(done) or '-'}{failed}"),
+        cursor=_write(scanned.cursor),
     )
+
+
+def _continue_lost(desk: Desk) -> list[Exception]:
+    try:
+        continue_lost_workers(desk, by="workflow_guard")
+    except ExceptionGroup as group:
+        return list(group.exceptions)
+    return []
 
 
 def _read(cursor: str | None) -> tuple[datetime, UUID]:

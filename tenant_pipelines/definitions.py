@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import dagster
 
 from resources import systems
+from resources.lasting import Lasting
 from resources.saga import Saga
 from resources.world import world_of
 from sensors.guard import workflow_guard
+from sensors.retention import retention_daily, retention_job
 from sensors.run_ends import run_cancelled, run_failed
 from tenant_pipelines import settings
 from tenant_pipelines.desk import open_desk
@@ -15,6 +17,7 @@ from tenant_pipelines.ledger.database import Database
 from tenant_pipelines.operations.operations import Desk
 from tenant_pipelines.provisioning.jobs import provision_job, rollback_job
 from tenant_pipelines.runs.gateway import DagsterRuns
+from tenant_pipelines.saga.work import World
 
 SYSTEMS = {
     "identity": systems.IdentityResource(),
@@ -29,6 +32,17 @@ SYSTEMS = {
     "app_plane": systems.AppPlaneResource(),
 }
 
+load_clients = systems.load_clients
+"""The pool's template calls it, so that workers share what is loaded."""
+
+LASTING = Lasting()
+"""Empty until the first run."""
+
+
+def world(given: settings.Settings, database: Database) -> World:
+    """The outside systems, for whoever looks at them outside of a run."""
+    return world_of(given, database, SYSTEMS)
+
 
 def job(name: str) -> dagster.JobDefinition:
     """The job with that name, bound to its resources."""
@@ -36,16 +50,12 @@ def job(name: str) -> dagster.JobDefinition:
 
 
 @dagster.resource(required_resource_keys=set(SYSTEMS), description="The engine that every op acts through.")
-def saga(context: dagster.InitResourceContext) -> Iterator[Saga]:
-    """One for each run."""
+def saga(context: dagster.InitResourceContext) -> Saga:
+    """One for each run; what takes time to open stays open for the next one."""
     given = settings.load()
-    database = Database(given.database_url.get_secret_value())
-    desk = open_desk(given, database, DagsterRuns(_instance(context), job))
-    try:
-        systems_of_run = {name: getattr(context.resources, name) for name in SYSTEMS}
-        yield Saga(given, database, world_of(given, database, systems_of_run), desk)
-    finally:
-        database.close()
+    opened = LASTING.opened(given, {name: getattr(context.resources, name) for name in SYSTEMS})
+    desk = open_desk(given, opened.database, DagsterRuns(_instance(context), job))
+    return Saga(given, opened.database, opened.world, desk)
 
 
 @dagster.resource(description="The operator's desk that the sensors work at.")
@@ -66,7 +76,8 @@ def _instance(context: dagster.InitResourceContext) -> dagster.DagsterInstance:
 
 
 defs = dagster.Definitions(
-    jobs=[provision_job(), rollback_job()],
+    jobs=[provision_job(), rollback_job(), retention_job()],
     sensors=[workflow_guard, run_failed, run_cancelled],
+    schedules=[retention_daily],
     resources={**SYSTEMS, "saga": saga, "desk": desk},
 )

@@ -18,4 +18,5 @@ def open_desk(given: Settings, database: Database, runs: Runs) -> Desk:
         provisioning=PROVISIONING,
         journal=logs.journal(given.log_format, given.log_file),
         clock=SystemClock(),
+        queue_limit=given.worker_queue_limit,
     )

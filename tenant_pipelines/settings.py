@@ -10,10 +10,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tenant_pipelines.domain.plans import TIER_OF_PLAN
+from tenant_pipelines.domain.retention import Ages, Bounds
 from tenant_pipelines.domain.retries import RETRIES, Group, Retries
 from tenant_pipelines.domain.rules import Limits, Rules
 from tenant_pipelines.domain.tenant import Tier
@@ -24,6 +35,9 @@ ENV_FILES = (".local/settings.env", ".env")
 Seconds = Annotated[float, Field(gt=0, le=90 * 24 * 3600)]
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+DAY = 24 * 3600
+Kept = Annotated[float, Field(ge=0, le=36500 * DAY, validate_default=True)]
+"""How long something is kept, in seconds; 0 for ever."""
 
 
 class InvalidSettings(Exception):
@@ -195,8 +209,47 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
     """After this long an undo that still fails counts as not to be finished."""
     sweep_after: Seconds = 120
     """The longest a lost call may still take effect; then everything with the tenant's mark is looked up again."""
+    wait_in_worker: Seconds = 15
+    """The longest a step's waits hold its worker; a longer one parks, and costs nothing until it is over."""
     app_plane_wait: Seconds = 300
     """For the appPlaneProvisioned signal; then the workflow completes and the confirmation stays pending."""
+
+    # Workers
+    workers: int = Field(2, ge=1, le=64)
+    """Warm workers of the one pool; each carries out one run at a time."""
+    worker_max_runs: int = Field(500, ge=1)
+    """After so many runs a worker is replaced."""
+    worker_max_memory: int = Field(512 * MIB, ge=64 * MIB)
+    """Bytes resident after which a worker is replaced, those included that all workers share."""
+    worker_silence: Annotated[float, Field(ge=2, le=3600)] = 10
+    """Without a sign of life for so long a worker is killed, and its run goes on elsewhere."""
+    worker_kill_after: Annotated[float, Field(ge=1, le=3600)] = 10
+    """From the wish that a run should end to the death of its worker, if it does not."""
+    worker_drain: Annotated[float, Field(ge=0, le=3600)] = 30
+    """How long a pool that is to end waits for its runs to come to a place where they can go on elsewhere."""
+    worker_queue_limit: int = Field(1000, ge=1)
+    """Runs that may wait for a worker; then new workflows are refused, with the time to come back."""
+
+    # Retention
+    keep_dagster_runs: Kept = 30 * DAY
+    """Dagster runs with their events, after their execution has closed (30 days). 0: for ever, or as long as personal
+    data: it cannot be taken out of events."""
+    keep_executions: Kept = 90 * DAY
+    """Rows of a closed execution in the ledger, before they move to the archive (90 days). 0: for ever. Of a living
+    tenant the executions themselves stay, and all of its newest one."""
+    keep_personal_data: Kept = 365 * DAY
+    """Names and addresses of people in what a closed execution was given, did and said, and the contacts of tenants
+    that are gone (365 days). 0: for ever. The newest execution of a living tenant keeps them."""
+    keep_archive: Kept = 0
+    """Archived executions of tenants that are gone, after their end. 0: for ever."""
+    keep_launches: Kept = 7 * DAY
+    """Ended rows of the workers' queue (7 days). 0: for ever."""
+    retention_batch: int = Field(200, ge=1, le=5000)
+    """Things that the retention does in one transaction."""
+    retention_at_most: int = Field(100_000, ge=1)
+    """Things that one pass of it does; the next one goes on."""
+    retention_time: Seconds = 300
+    """For one pass; it keeps a worker busy so long at most."""
 
     # Doors
     rest_host: str = "127.0.0.1"
@@ -210,6 +263,14 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
     log_file: Path | None = None
     """The one stream of the local stack, besides stderr."""
 
+    @field_validator("keep_personal_data")
+    @classmethod
+    def _longer_than_events(cls, personal_data: float, given: ValidationInfo) -> float:
+        runs = given.data.get("keep_dagster_runs", 1)
+        if personal_data and not 0 < runs <= personal_data:
+            raise ValueError("must not be shorter than keep_dagster_runs: events of runs cannot be redacted")
+        return personal_data
+
     def rules(self) -> Rules:
         """What the steps need to know, without any secret."""
         return Rules(
@@ -222,6 +283,20 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
             welcome_template=self.novu_template_welcome,
             app_plane_wait=self.app_plane_wait,
         )
+
+    def ages(self) -> Ages:
+        """How long what is kept."""
+        return Ages(
+            dagster_runs=self.keep_dagster_runs,
+            executions=self.keep_executions,
+            personal_data=self.keep_personal_data,
+            archive=self.keep_archive,
+            launches=self.keep_launches,
+        )
+
+    def bounds(self) -> Bounds:
+        """Of one pass of the retention."""
+        return Bounds(self.retention_batch, self.retention_at_most, self.retention_time)
 
     def retries(self) -> Mapping[Group, Retries]:
         """The retry table with every number as it is set."""

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from sandbox.postgres import programs as postgres_programs
 from sandbox.seaweed import PRODUCT as PRODUCT_IDENTITY
 from sandbox.stack.credentials import DNS_KEY, KEYCLOAK_CLIENT, Credentials
 from sandbox.stack.folder import CHECKOUT, Folder, readable_errors, write_private
-from sandbox.stack.names import CODE_SOCKET, DAGSTER, LOCATION, LOGS_BUCKET, ORGANIZATION, PRODUCT, REGION
+from sandbox.stack.names import CODE_SOCKET, DAGSTER, DRAIN, LOCATION, LOGS_BUCKET, ORGANIZATION, PRODUCT, REGION
 from sandbox.stack.ports import HOST, OFFSET, Ports
 
 SERVICES: Mapping[str, str] = {
@@ -35,16 +37,32 @@ SWITCHES: Mapping[str, str] = {"postgres": "postgres_switch", "s3": "s3_switch",
 """The systems whose fault switch has a port of its own."""
 
 
-def write_all(folder: Folder, ports: Ports, made: Credentials) -> None:
-    """Everything except stack.json."""
+WITHOUT_POOL = "# Without the pool"
+"""Begins the last comment of dagster_home/dagster.yaml."""
+
+
+def write_all(folder: Folder, ports: Ports, made: Credentials, *, pool: bool = True) -> None:
+    """Everything except stack.json.
+
+    Args: pool: whether there are warm workers. Without them `dagster dev` starts a process for each run.
+    """
     template = CHECKOUT / "dagster_home" / "dagster.yaml"
     with readable_errors(template):
-        write_private(folder.dagster_home / "dagster.yaml", template.read_text())
+        text = template.read_text()
+        write_private(folder.dagster_home / "dagster.yaml", text if pool else without_pool(text))
     write_private(folder.workspace, workspace(folder))
     write_private(folder.kubeconfig, kubeconfig(ports, made))
     write_private(folder.settings_env, _assignments(settings(folder, ports, made)))
     write_private(folder.dagster_env, _assignments(dagster(folder, ports, made)))
     write_private(folder.shell_env, shell(folder, ports, made))
+
+
+def without_pool(text: str) -> str:
+    """The same dagster.yaml with the sections that its own last comment gives for going without the pool."""
+    lines = text.split(WITHOUT_POOL, 1)[1].splitlines()
+    sections = "\n".join(line.removeprefix("# ") for line in lines[lines.index("#") + 1 :])
+    merged: str = yaml.safe_dump({**yaml.safe_load(text), **yaml.safe_load(sections)}, sort_keys=False)
+    return merged
 
 
 def switch_url(ports: Ports, name: str) -> str:
@@ -100,13 +118,9 @@ def kubeconfig(ports: Ports, made: Credentials) -> str:
 
 def settings(folder: Folder, ports: Ports, made: Credentials) -> dict[str, str]:
     """The product's settings (tenant_pipelines/settings.py) for this stack."""
-
-    def database(role: str, password: str) -> str:
-        return f"postgresql://{role}:{password}@{HOST}:{ports['postgres']}/{PRODUCT}"
-
     values = {
-        "database_url": database("control_plane", made.control_plane_password),
-        "provisioner_database_url": database("provisioner", made.provisioner_password),
+        "database_url": database_url("control_plane", ports, made.control_plane_password),
+        "provisioner_database_url": database_url("provisioner", ports, made.provisioner_password),
         "keycloak_url": ports.url("keycloak", "/auth"),
         "keycloak_realm": "ananta-saas",
         "keycloak_client_id": KEYCLOAK_CLIENT,
@@ -139,10 +153,16 @@ def settings(folder: Folder, ports: Ports, made: Credentials) -> dict[str, str]:
         "rest_host": HOST,
         "rest_port": str(ports["rest"]),
         "dagster_url": ports.url("dagster"),
+        "worker_drain": str(DRAIN),
         "log_format": "text",
         "log_file": str(folder.logs / "worker.log"),
     }
     return {f"TENANT_PIPELINES_{name.upper()}": value for name, value in values.items()}
+
+
+def database_url(role: str, ports: Ports, password: str) -> str:
+    """The product's database, through the proxy with the fault switch."""
+    return f"postgresql://{role}:{password}@{HOST}:{ports['postgres']}/{PRODUCT}"
 
 
 def dagster(folder: Folder, ports: Ports, made: Credentials) -> dict[str, str]:
@@ -154,6 +174,7 @@ def dagster(folder: Folder, ports: Ports, made: Credentials) -> dict[str, str]:
         "DAGSTER_POSTGRES_DB": DAGSTER,
         "DAGSTER_POSTGRES_USER": DAGSTER,
         "DAGSTER_POSTGRES_PASSWORD": made.dagster_password,
+        "TENANT_PIPELINES_DATABASE_URL": database_url("control_plane", ports, made.control_plane_password),
         "DAGSTER_LOGS_BUCKET": LOGS_BUCKET,
         "DAGSTER_LOGS_URL": ports.url("s3_server"),
         "DAGSTER_LOGS_STAGING": str((folder.dagster_home / "compute_logs").absolute()),

@@ -16,3 +16,6 @@ REGION = "us-east-1"
 LOGS_BUCKET = "dagster-logs"
 CODE_SOCKET = "code-server.sock"
 CONTROL_SOCKET = "stand-ins.sock"
+
+DRAIN = 10
+"""Seconds that the pool gives its runs to be handed over when it ends: setting `worker_drain` of the local stack."""

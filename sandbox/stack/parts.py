@@ -12,16 +12,19 @@ from urllib.parse import urlsplit
 import psycopg
 
 from sandbox.postgres import Server
-from sandbox.stack import credentials
+from sandbox.stack import credentials, generated
 from sandbox.stack.failure import StackFailure, UnknownPart
 from sandbox.stack.folder import Folder
-from sandbox.stack.names import CODE_SOCKET, CONTROL_SOCKET
+from sandbox.stack.names import CODE_SOCKET, CONTROL_SOCKET, DRAIN
 from sandbox.stack.ports import BASE, Ports
-from sandbox.stack.programs import CODE, DAEMON, PARTS, STAND_INS
+from sandbox.stack.programs import PARTS, STAND_INS
+from sandbox.stack.readiness import pool_is_ready
 from sandbox.stack.supervision import State, Supervisor
 
 PATIENCE = 60.0
 """Seconds that a part may take to answer after a restart."""
+WORKER_ENDS = DRAIN + 15.0
+"""Seconds that a part may take to end: what executes workflows hands its runs over first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def restart(folder: Folder, name: str) -> None:
         _ask_stand_ins(folder, name)
         return
     supervisor = _supervisor_of(folder, name)
-    supervisor.stop(*PARTS[name])
+    supervisor.stop(*PARTS[name], patience=WORKER_ENDS)
     for program in reversed(PARTS[name]):
         supervisor.start(program)
     _wait_for(folder, name)
@@ -115,7 +118,7 @@ def stop_worker(folder: Folder) -> None:
     Raises: StackFailure when no stack runs.
     """
     document(folder)
-    _supervisor_of(folder, "worker").stop(DAEMON, CODE)
+    _supervisor_of(folder, "worker").stop(*PARTS["worker"], patience=WORKER_ENDS)
 
 
 def start_worker(folder: Folder) -> None:
@@ -125,8 +128,8 @@ def start_worker(folder: Folder) -> None:
     """
     document(folder)
     supervisor = _supervisor_of(folder, "worker")
-    supervisor.start(CODE)
-    supervisor.start(DAEMON)
+    for program in PARTS["worker"]:
+        supervisor.start(program)
     _wait_for(folder, "worker")
 
 
@@ -164,10 +167,12 @@ def _check(folder: Folder, name: str) -> Callable[[], bool]:
         return lambda: _postgres_answers(Server(place["host"], place["port"], password))
     if name == "s3":
         return lambda: _http_answers(_ports(written).url("s3_health", "/minio/health/ready"))
-    if name in written:
-        path = {"dagster": "/server_info", "rest": "/health/live"}[name]
-        return lambda: _http_answers(written[name]["url"] + path)
-    return lambda: _listens(folder)
+    if name == "dagster":
+        return lambda: _listens(folder) and _http_answers(written[name]["url"] + "/server_info")
+    if name == "rest":
+        return lambda: _http_answers(written[name]["url"] + "/health/live")
+    url = generated.database_url("control_plane", _ports(written), credentials.ensure(folder).control_plane_password)
+    return lambda: pool_is_ready(url)
 
 
 def _ports(written: Mapping[str, Any]) -> Ports:

@@ -10,7 +10,7 @@ from sandbox.seaweed import Key, Seaweed
 from sandbox.stack.credentials import Credentials
 from sandbox.stack.folder import Folder
 from sandbox.stack.generated import SERVICES, part_exists
-from sandbox.stack.names import CODE_SOCKET, LOCATION
+from sandbox.stack.names import CODE_SOCKET, DRAIN, LOCATION
 from sandbox.stack.ports import HOST, Ports
 from sandbox.stack.supervision import Program
 
@@ -22,18 +22,19 @@ STAND_INS = "stand-ins"
 CODE = "dagster-code"
 WEB = "dagster-web"
 DAEMON = "dagster-daemon"
+WORKERS = "workers"
 REST = "rest"
 
-PRODUCT = (REST, DAEMON, WEB, CODE)
+PRODUCT = (REST, WORKERS, DAEMON, WEB, CODE)
 """What is ours, and has to end before what it builds on."""
 
 PARTS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(SERVICES, (STAND_INS,)),
     "postgres": (POSTGRES,),
     "s3": (S3,),
-    "dagster": (WEB,),
+    "dagster": (WEB, CODE),
     "rest": (REST,),
-    "worker": (DAEMON, CODE),
+    "worker": (WORKERS, DAEMON),
 }
 """The programs behind each part of the contract. A stand-in shares its program with the others."""
 
@@ -64,7 +65,7 @@ def programs(folder: Folder, ports: Ports, made: Credentials, choice: Choice) ->
         Program(STAND_INS, [sys.executable, "-m", "sandbox.serve", str(folder.home)], patience=5),
     ]
     if choice.product:
-        found += [_code(folder, choice), _web(folder, ports), _daemon(folder)]
+        found += [_code(folder, choice), _web(folder, ports), _daemon(folder), _workers(folder, choice)]
     if choice.rest:
         found.append(Program(REST, [sys.executable, "-m", "tenant_pipelines.rest"], environment=folder.dagster_env))
     return found
@@ -113,3 +114,9 @@ def _web(folder: Folder, ports: Ports) -> Program:
 def _daemon(folder: Folder) -> Program:
     command = [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(folder.workspace)]
     return Program(DAEMON, command, environment=folder.dagster_env)
+
+
+def _workers(folder: Folder, choice: Choice) -> Program:
+    """The pool ends its workers by itself, in good order: a signal to all of them at once would cancel their runs."""
+    command = [sys.executable, "-m", "tenant_pipelines.launcher", "--definitions", choice.definitions]
+    return Program(WORKERS, command, environment=folder.dagster_env, stop_group=False, patience=DRAIN + 8)

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
+
+from tenant_pipelines.launcher import ownership
 
 LOCATIONS = (
     "{workspaceOrError{... on Workspace{locationEntries{locationOrLoadError{__typename ... on PythonError{message}}}}}}"
@@ -64,6 +67,15 @@ class Probe:
             return answer.json().get("data") if answer.status_code == 200 else None
         except (httpx.HTTPError, ValueError):
             return None
+
+
+def pool_is_ready(url: str) -> bool:
+    """Whether a pool works for the ledger with that URL, and all its workers are ready. Takes a moment."""
+    try:
+        held = ownership.holder(url)
+    except psycopg.OperationalError:
+        return False
+    return held is not None and held.ready
 
 
 async def listens(path: Path) -> bool:

@@ -24,8 +24,8 @@ from sandbox.stack.folder import Folder, Lock
 from sandbox.stack.log_lines import WORKFLOWS
 from sandbox.stack.names import CODE_SOCKET
 from sandbox.stack.ports import Ports
-from sandbox.stack.programs import CODE, DAEMON, POSTGRES, REST, S3, STAND_INS, WEB, Choice
-from sandbox.stack.readiness import Broken, Check, Probe, listens
+from sandbox.stack.programs import CODE, DAEMON, POSTGRES, REST, S3, STAND_INS, WEB, WORKERS, Choice
+from sandbox.stack.readiness import Broken, Check, Probe, listens, pool_is_ready
 from sandbox.stack.supervision import State, Supervisor
 
 LOOK_EVERY = 0.1
@@ -99,7 +99,7 @@ class Stack:
         Raises: StackFailure, naming the part that did not, its log, and the log's last lines.
         """
         made = credentials.ensure(self.folder)
-        generated.write_all(self.folder, self.around, made)
+        generated.write_all(self.folder, self.around, made, pool=self.choice.product)
         supervision.configure(self.folder, programs.programs(self.folder, self.around, made, self.choice))
         environment = _environment(self.folder, self.around)
         self._process = supervision.start(self.folder, environment)
@@ -111,6 +111,7 @@ class Stack:
                 if self.choice.product:
                     code = group.create_task(self._code_server())
                     group.create_task(self._dagster(probe, data, code))
+                    group.create_task(self._workers(made.control_plane_password, data))
                 if self.choice.rest:
                     group.create_task(self._rest(probe, data))
         except BaseExceptionGroup as failures:
@@ -204,6 +205,12 @@ class Stack:
         url = self.around.url("dagster")
         await self._until(WEB, lambda: probe.dagster(url), seconds=120)
         await self._until(DAEMON, lambda: probe.daemon(url, since=began), seconds=60)
+
+    async def _workers(self, password: str, data: asyncio.Task[None]) -> None:
+        await asyncio.shield(data)
+        self.supervisor.start(WORKERS)
+        url = generated.database_url("control_plane", self.around, password)
+        await self._until(WORKERS, lambda: asyncio.to_thread(pool_is_ready, url), seconds=120)
 
     async def _rest(self, probe: Probe, data: asyncio.Task[None]) -> None:
         await asyncio.shield(data)

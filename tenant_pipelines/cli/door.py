@@ -18,7 +18,7 @@ from tenant_pipelines.domain.refusals import Code, Refused
 if TYPE_CHECKING:
     from tenant_pipelines.ledger.claims import Claimant
     from tenant_pipelines.operations.operations import Desk
-    from tenant_pipelines.operations.runs import Launch, Runs, RunState
+    from tenant_pipelines.operations.runs import Asked, Launch, Runs, RunState
     from tenant_pipelines.runs.gateway import DagsterRuns
     from tenant_pipelines.settings import Settings
 
@@ -40,8 +40,14 @@ class _DagsterWhenNeeded:
     def state(self, run_id: object) -> "RunState":
         raise NotImplementedError(f"this command looks at no runs, not even {run_id}")
 
+    def asked(self, run_id: object) -> "Asked | None":
+        raise NotImplementedError(f"this command looks at no runs, not even {run_id}")
+
+    def close_lost(self, run_id: object, why: str) -> None:
+        raise NotImplementedError(f"this command ends no runs, not even {run_id} ({why})")
+
     def _dagster(self, launch: "Launch") -> "DagsterRuns":
-        from tenant_pipelines.operations.runs import NotLaunched
+        from tenant_pipelines.operations.runs import NotLaunched, NotSupported
 
         try:
             from dagster import DagsterInstance
@@ -50,6 +56,8 @@ class _DagsterWhenNeeded:
             from tenant_pipelines.runs.gateway import DagsterRuns
 
             return DagsterRuns(self._open_things.enter_context(DagsterInstance.get()), job)
+        except NotSupported as error:
+            raise NotLaunched(f"run {launch.run_id}: {error}") from error
         except Exception as error:
             reason = f"Dagster's instance: {type(error).__name__}"
             if "DAGSTER_HOME" not in os.environ:

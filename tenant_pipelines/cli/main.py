@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from tenant_pipelines.cli import demo, sandbox, stack, tenants, workflows
+from tenant_pipelines.cli import demo, purge, sandbox, stack, tenants, workers, workflows
 from tenant_pipelines.cli.output import UNREACHABLE, Failed, err
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app.command()(demo.demo)
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(workflows.app, name="workflow")
+app.command()(workers.workers)
+app.command()(purge.purge)
 
 
 def run() -> None:

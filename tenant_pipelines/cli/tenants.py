@@ -7,13 +7,16 @@ import typer
 
 from tenant_pipelines.cli import door
 from tenant_pipelines.cli.door import say, show_table
-from tenant_pipelines.cli.output import Json, show_json
+from tenant_pipelines.cli.output import FAILED, Failed, Json, show_json
 
 if TYPE_CHECKING:
     from tenant_pipelines.domain.tenant import Tenant
     from tenant_pipelines.domain.workflow import Execution
+    from tenant_pipelines.operations.operations import Desk
 
 app = typer.Typer(help="Create tenants, look at them, provision them.", no_args_is_help=True)
+
+LONGEST_WAIT = 7 * 24 * 3600
 
 Key = Annotated[str, typer.Argument(metavar="KEY|ID", help="The tenant's key or id.")]
 
@@ -100,17 +103,40 @@ def show(tenant: Key, *, json: Json = False) -> None:
 
 
 @app.command()
-def provision(tenant: Key, *, reason: Annotated[str | None, typer.Option()] = None, json: Json = False) -> None:
-    """Start the provisioning of a tenant."""
+def provision(
+    tenant: Key,
+    *,
+    reason: Annotated[str | None, typer.Option()] = None,
+    wait: Annotated[
+        float | None, typer.Option(min=0, max=LONGEST_WAIT, metavar="SECONDS", help="Come back when it has ended.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Start the provisioning of a tenant. With --wait the exit code says how it has ended: 0 completed."""
     from tenant_pipelines.operations import start, tenants
 
     with door.launching() as desk:
         found = tenants.show(desk, tenant)
         execution = start.start(desk, found.id, door.claimant(reason))
+        ended = _ended(desk, execution, wait) if wait is not None else None
     if json:
-        show_json(_started(execution))
+        show_json(_started(execution) | (_end(ended) if ended else {}))
+    elif ended:
+        say(f"Provisioning of {found.key} is {ended.state.word}{f': {ended.error}' if ended.error else '.'}")
     else:
         say(f"Provisioning of {found.key} has started: tenant-pipelines workflow show {execution.workflow_id}")
+    if ended and ended.state.word != "completed":
+        raise typer.Exit(FAILED)
+
+
+def _ended(desk: "Desk", execution: "Execution", seconds: float) -> "Execution":
+    from tenant_pipelines.operations.awaiting import Endings, NotEnded
+
+    try:
+        with Endings(door.settings().database_url.get_secret_value(), desk.ledger) as endings:
+            return endings.await_end(execution.id, timeout=seconds)
+    except NotEnded as not_ended:
+        raise Failed(str(not_ended)) from not_ended
 
 
 def _as_json(tenant: "Tenant") -> dict[str, Any]:
@@ -128,5 +154,9 @@ def _as_json(tenant: "Tenant") -> dict[str, Any]:
     }
 
 
-def _started(execution: "Execution") -> dict[str, str]:
+def _started(execution: "Execution") -> dict[str, Any]:
     return {"workflowId": execution.workflow_id, "runId": str(execution.id)}
+
+
+def _end(execution: "Execution") -> dict[str, Any]:
+    return {"status": execution.state.word, "failedStep": execution.failed_step, "error": execution.error}

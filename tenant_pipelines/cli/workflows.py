@@ -3,7 +3,7 @@
 
 import json as json_module
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import typer
 
@@ -20,10 +20,18 @@ WorkflowId = Annotated[str, typer.Argument(metavar="WORKFLOW", help="As provisio
 
 
 @app.command("list")
-def list_workflows(*, limit: Annotated[int, typer.Option(min=1, max=1000)] = 50, json: Json = False) -> None:
+def list_workflows(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    archived: Annotated[bool, typer.Option("--archived", help="Those that were moved to the archive.")] = False,
+    json: Json = False,
+) -> None:
     """List executions, newest first."""
+    from tenant_pipelines.ledger.archive import Archive
+
     with door.reading() as desk:
-        found = desk.ledger.executions(limit=limit)
+        ledger = Archive(desk.ledger.database) if archived else desk.ledger
+        found = ledger.executions(limit=limit)
     if json:
         show_json({"data": [_as_json(execution) for execution in found]})
         return
@@ -42,17 +50,24 @@ def list_workflows(*, limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
 
 
 @app.command()
-def show(workflow: WorkflowId, *, json: Json = False) -> None:
-    """Show the newest execution of a workflow, with its history."""
+def show(
+    workflow: WorkflowId,
+    *,
+    run: Annotated[UUID | None, typer.Option(help="The run id of another execution than the newest.")] = None,
+    json: Json = False,
+) -> None:
+    """Show the newest execution of a workflow, or another one, with its history; from the archive where it is there."""
+    from tenant_pipelines.operations import looking
+
     with door.reading() as desk:
-        execution = desk.ledger.execution(workflow)
-        history = desk.ledger.history(execution.id)
-    document = _as_json(execution) | {"result": execution.result}
+        shown = looking.show(desk, workflow, run)
+    execution, history = shown.execution, shown.history
+    document = _as_json(execution) | {"result": execution.result, "archived": shown.archived}
     if json:
         show_json(document | {"history": history})
         return
     for field, value in document.items():
-        say(f"{field}: {value}")
+        say(f"{field}: {_told(value) if field == 'parked' else value}")
     rows = [
         (
             str(event["event_id"]),
@@ -92,6 +107,29 @@ def signal(
         say(f"{name} delivered to {workflow}: {received or 'recorded'}")
 
 
+def _parked(execution: "Execution") -> dict[str, Any] | None:
+    """While it waits at a step without a worker: where, for what, since when, and when it is looked at again."""
+    if not execution.parked:
+        return None
+    return {
+        "step": execution.parked_step,
+        "side": execution.parked_side,
+        "waitsFor": execution.message,
+        "since": execution.parked_at,
+        "nextLook": execution.wake_at,
+    }
+
+
+def _told(parked: dict[str, Any] | None) -> str:
+    if parked is None:
+        return "no"
+    undoing = " (undo)" if parked["side"] == "undo" else ""
+    return (
+        f"at {parked['step']}{undoing} since {parked['since']:%Y-%m-%d %H:%M:%S%z}, "
+        f"looked at again {parked['nextLook']:%Y-%m-%d %H:%M:%S%z}, waits for: {parked['waitsFor']}"
+    )
+
+
 def _as_json(execution: "Execution") -> dict[str, Any]:
     return {
         "id": str(execution.id),
@@ -103,6 +141,7 @@ def _as_json(execution: "Execution") -> dict[str, Any]:
         "step": execution.step,
         "progress": execution.progress,
         "message": execution.message,
+        "parked": _parked(execution),
         "startTime": execution.started_at,
         "endTime": execution.closed_at,
         "failedStep": execution.failed_step,

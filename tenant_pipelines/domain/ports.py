@@ -7,15 +7,26 @@ Rules that hold for every method:
   the client time-out of that one request, in seconds. No sleeping, no retrying inside an adapter.
 * Raises only the failures of `domain.failures`, DeadlinePassed, and whatever the fence raises.
 * `find` answers everything of the tenant that carries the mark; empty means that nothing is left.
+* `look` is cheap and writes nothing: one request or two about what a Pending has left going on, found by its token.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from tenant_pipelines.domain.call import Call, Mark
 from tenant_pipelines.domain.outcomes import Ensured, ObjectRef, Pending, Removal
 from tenant_pipelines.domain.tenant import Contact
+
+
+class Look(StrEnum):
+    """What a look at something that goes on outside has found."""
+
+    GOES_ON = "goes_on"
+    """There is nothing to be done but to wait."""
+    MOVED = "moved"
+    """It has ended, is gone, or needs something done: whoever began it is to see to it."""
 
 
 class IdentityProvider(Protocol):
@@ -132,6 +143,10 @@ class Infrastructure(Protocol):
         """Cancel or discard a run that is under way, destroy everything, then remove the workspace."""
         ...
 
+    def look(self, *, workspace: str, token: Mapping[str, str], call: Call) -> Look:
+        """What has become of what `apply` or `destroy` waits for; `token` is that of the last Pending."""
+        ...
+
     def find(self, *, workspace: str, mark: Mark, call: Call) -> Sequence[ObjectRef]: ...
 
 
@@ -166,6 +181,10 @@ class Platform(Protocol):
 
     def remove(self, *, name: str, mark: Mark, token: Mapping[str, str] | None, call: Call) -> Removal | Pending:
         """Remove it and wait until it is gone; Pending names what blocks it."""
+        ...
+
+    def look(self, *, name: str, token: Mapping[str, str], call: Call) -> Look:
+        """What has become of what `deploy` or `remove` waits for; `token` is that of the last Pending."""
         ...
 
     def find(self, *, name: str, mark: Mark, call: Call) -> Sequence[ObjectRef]: ...

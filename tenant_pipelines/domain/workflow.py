@@ -15,6 +15,9 @@ from tenant_pipelines.domain.tenant import Tier
 PROVISION = "provisionTenantWorkflow"
 DEPROVISION = "deprovisionTenantWorkflow"
 
+UNDO = "undo_"
+"""Before a step's name: the node of its undo side."""
+
 
 def provision_workflow_id(tenant_id: UUID) -> str:
     """The workflow id of a tenant's provisioning; an id alone means its newest execution."""
@@ -83,6 +86,11 @@ class Execution:
         run_id: the one Dagster run that may act for it at present.
         failed_step, error, error_code: there from the failure on, while the rollback still runs.
         cancel_requested_by: who asked for a cancel, or None.
+        waiting_until: while a signal is waited for: when the workflow completes without it.
+        next_undo_at: between two passes of a rollback: when the next one begins.
+        parked_step, parked_side, parked_at: while it is parked: at which step, and since when.
+        wake_at: while it is parked: when it is looked at again.
+        losses: runs lost one after the other, without a step in between.
     """
 
     id: UUID
@@ -106,8 +114,18 @@ class Execution:
     cancel_requested_by: str | None = None
     waiting_until: datetime | None = None
     next_undo_at: datetime | None = None
+    parked_step: str | None = None
+    parked_side: Side | None = None
+    parked_at: datetime | None = None
+    wake_at: datetime | None = None
+    losses: int = 0
     result: Mapping[str, Any] | None = None
     input: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def parked(self) -> bool:
+        """Whether it waits at a step, and no run may act for it until it is woken."""
+        return self.parked_at is not None
 
 
 @dataclass(frozen=True, slots=True)

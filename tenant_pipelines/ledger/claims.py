@@ -55,8 +55,8 @@ def claim_provision(
             Code.WRONG_STATE,
             f"Tenant {tenant['key']} is {status.name} and cannot be provisioned; it can from {allowed}.",
         )
-    execution = tx.only(
-        "insert_execution",
+    return tx.only(
+        "claim_provision",
         id=run_id,
         workflow_id=provision_workflow_id(tenant_id),
         workflow_type=PROVISION,
@@ -66,32 +66,15 @@ def claim_provision(
         catalogue_version=version,
         input=dict(given),
         requested_by=claimant.by,
-        reason=claimant.reason,
-    )
-    tx.do("insert_run", run_id=run_id, execution_id=run_id, kind="forward")
-    tx.only(
-        "set_status",
-        tenant_id=tenant_id,
-        new=Status.PROVISIONING.value,
-        old=[status.value],
-        drop=PROVISION_ERRORS,
-        metadata={},
-    )
-    remember(tx, execution, "WorkflowExecutionStarted", details={"by": claimant.by, "reason": claimant.reason})
-    tx.do(
-        "insert_action",
-        performed_by=claimant.by,
         source=claimant.source,
-        action="start",
-        outcome="done",
-        tenant_id=tenant_id,
-        workflow_id=execution["workflow_id"],
-        run_id=run_id,
         reason=claimant.reason,
         request_id=claimant.request_id,
+        old_status=status.value,
+        new_status=Status.PROVISIONING.value,
+        drop=PROVISION_ERRORS,
+        details=_said({"by": claimant.by, "reason": claimant.reason}),
         changes={"status": {"old": status.name, "new": Status.PROVISIONING.name}},
     )
-    return execution
 
 
 def busy(running: Mapping[str, Any]) -> Refused:
@@ -120,5 +103,9 @@ def remember(
         type=kind,
         step=step,
         attempt=attempt,
-        details={name: value for name, value in (details or {}).items() if value is not None},
+        details=_said(details or {}),
     )
+
+
+def _said(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in details.items() if value is not None}

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from tenant_pipelines.domain.refusals import Code, Refused
-from tenant_pipelines.ledger.named_sql import all_queries
+from tenant_pipelines.ledger.named_sql import statement
 
 Answer = TypeVar("Answer")
 Work = Callable[["Transaction"], Answer]
@@ -20,11 +20,12 @@ Work = Callable[["Transaction"], Answer]
 _OPTIONS = (
     "-c engine.acting=on -c statement_timeout=30000 -c lock_timeout=15000 -c idle_in_transaction_session_timeout=60000"
 )
+_BEGIN = b"begin"
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 
 class Transaction:
-    """One transaction: named queries with bound values."""
+    """One transaction, or one statement without any around it: named queries with bound values."""
 
     def __init__(self, connection: psycopg.Connection[DictRow]) -> None:
         self._connection = connection
@@ -50,7 +51,7 @@ class Transaction:
 
     def _run(self, query: str, values: Mapping[str, object]) -> psycopg.Cursor[DictRow]:
         bound = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in values.items()}
-        return self._connection.execute(all_queries()[query].encode(), bound)
+        return self._connection.execute(statement(query), bound)
 
 
 class Database:
@@ -74,6 +75,7 @@ class Database:
             connection_class=psycopg.Connection[DictRow],
             kwargs={
                 "row_factory": dict_row,
+                "autocommit": True,  # a lone statement needs no transaction; `run` begins its own
                 "connect_timeout": 5,
                 "options": _OPTIONS,
                 "application_name": "tenant-pipelines",
@@ -85,6 +87,31 @@ class Database:
 
         Raises: Refused UNAVAILABLE when the server stays away; whatever `work` raises, with nothing written.
         """
+        return self._patiently(lambda: self._transaction(work))
+
+    def ask(self, query: str, **values: object) -> DictRow | None:
+        """The first row of one query that writes nothing, without a transaction around it; None where there is none.
+
+        Raises: Refused UNAVAILABLE when the server stays away.
+        """
+        return self._patiently(lambda: self._alone(query, values))
+
+    def _transaction(self, work: Work[Answer]) -> Answer:
+        with self._pool.connection() as connection:  # which commits, or rolls back, whatever has been begun
+            connection.execute(_BEGIN)
+            return work(Transaction(connection))
+
+    def _alone(self, query: str, values: Mapping[str, object]) -> DictRow | None:
+        with self._pool.connection() as connection:
+            return Transaction(connection).one(query, **values)
+
+    def _patiently(self, act: Callable[[], Answer]) -> Answer:
+        try:
+            return act()
+        except _AWAY:  # hardly ever, and only then is it worth counting the tries
+            return self._again(act)
+
+    def _again(self, act: Callable[[], Answer]) -> Answer:
         tries = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_AWAY),
             stop=tenacity.stop_after_delay(self._patience),
@@ -92,14 +119,10 @@ class Database:
             reraise=True,
         )
         try:
-            answer: Answer = tries(self._once, work)
+            answer: Answer = tries(act)
         except _AWAY as error:
             raise Refused(Code.UNAVAILABLE, _said_of(error)) from error
         return answer
-
-    def _once(self, work: Work[Answer]) -> Answer:
-        with self._pool.connection() as connection:
-            return work(Transaction(connection))
 
     def away(self) -> str:
         """What is to be said of a server that does not answer; a workflow's error may name host and port."""

@@ -10,6 +10,7 @@ from tenant_pipelines.domain.workflow import Kind, Side, State, StepState
 from tenant_pipelines.ledger import endings
 from tenant_pipelines.ledger.claims import remember
 from tenant_pipelines.ledger.database import Transaction
+from tenant_pipelines.ledger.rows import rests
 from tenant_pipelines.ledger.steps import open_steps
 from tenant_pipelines.saga.catalogue import Catalogue
 from tenant_pipelines.saga.wording import then
@@ -28,7 +29,7 @@ def replace_run(tx: Transaction, execution: DictRow, lost_run_id: UUID, catalogu
 
     Answers False when there is nothing (any more) to be done about this run.
     """
-    if execution["run_id"] != lost_run_id or execution["closed_at"] is not None:
+    if execution["run_id"] != lost_run_id or execution["closed_at"] is not None or rests(execution):
         return False
     lost = tx.one("count_loss", execution_id=execution["id"], lost_run_id=lost_run_id)
     losses = lost["losses"] if lost else execution["losses"] + 1

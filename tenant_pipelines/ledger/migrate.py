@@ -10,7 +10,16 @@ HERE = Path(__file__).parent
 SCRIPTS = HERE / "migrations" / "sql"
 FUNCTION = HERE / "sql" / "create_tenant_schema.sql"
 
-RESTORING = ("0001_tenants.sql", "0002_engine.sql", "0003_rules.sql", "0004_access.sql", "create_tenant_schema.sql")
+RESTORING = (
+    "0001_tenants.sql",
+    "0002_engine.sql",
+    "0003_rules.sql",
+    "0004_access.sql",
+    "create_tenant_schema.sql",
+    "0005_launches.sql",
+    "0006_parking.sql",
+    "0007_archive.sql",
+)
 """The scripts that restore schema objects and touch no row, in their order."""
 
 

@@ -23,3 +23,9 @@ def all_queries() -> Mapping[str, str]:
                 raise ValueError(f"two queries are called {name}")
             found[name] = text.strip()
     return found
+
+
+@cache
+def statement(name: str) -> bytes:
+    """The query of that name, as it is sent."""
+    return all_queries()[name].encode()

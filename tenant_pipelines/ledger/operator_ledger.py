@@ -16,6 +16,7 @@ from tenant_pipelines.ledger import confirmation, endings, lost_workers
 from tenant_pipelines.ledger.claims import Claimant, claim_provision, remember
 from tenant_pipelines.ledger.confirmation import Received
 from tenant_pipelines.ledger.database import Database, Transaction
+from tenant_pipelines.ledger.launches import refuse_when_full
 from tenant_pipelines.ledger.rows import execution_of, tenant_of
 from tenant_pipelines.ledger.steps import open_steps
 from tenant_pipelines.saga.catalogue import Catalogue
@@ -78,12 +79,24 @@ class OperatorLedger:
             raise _taken(error, new) from error
 
     def claim_provision(
-        self, tenant_id: UUID, *, version: int, claimant: Claimant, given: Mapping[str, Any]
+        self,
+        tenant_id: UUID,
+        *,
+        version: int,
+        claimant: Claimant,
+        given: Mapping[str, Any],
+        run_id: UUID | None = None,
+        queue_limit: int | None = None,
     ) -> Execution:
-        """Insert an execution under a new run id: the caller launches that run."""
-        run_id = uuid4()
+        """Insert an execution under a new run id, or under that of a run that is there: the caller launches it.
+
+        Args: queue_limit: runs that may wait for a worker before a claim is refused; None asks nobody.
+        """
+        run_id = run_id or uuid4()
 
         def work(tx: Transaction) -> Execution:
+            if queue_limit is not None:
+                refuse_when_full(tx.only("count_queued", limit=queue_limit)["n"], queue_limit)
             row = claim_provision(
                 tx, tenant_id=tenant_id, run_id=run_id, version=version, claimant=claimant, given=given
             )
@@ -129,6 +142,8 @@ class OperatorLedger:
     def request_cancel(self, workflow_id: str, claimant: Claimant) -> Execution:
         """Record the wish; whoever acts for the execution sees it. While it waits for a signal nobody does: it ends.
 
+        A parked one is woken at once.
+
         Raises: Refused NOT_FOUND, WRONG_STATE.
         """
 
@@ -139,6 +154,8 @@ class OperatorLedger:
             _wish_cancelled(tx, row, claimant)
             if row["waiting_until"] is not None:
                 endings.cancel_past_pivot(tx, row, [row["step"]])
+            elif row["parked_at"] is not None:
+                tx.do("announce_wake", execution_id=row["id"])
             return execution_of(tx.only("execution", id=row["id"]))
 
         return self.database.run(work)

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tenant_pipelines.domain.outcomes import ObjectRef
 from tenant_pipelines.domain.tenant import Contact, Status, Subscription, Tenant, Tier
-from tenant_pipelines.domain.workflow import Execution, Leftover, State
+from tenant_pipelines.domain.workflow import Execution, Leftover, Side, State
 
 
 def tenant_of(row: DictRow) -> Tenant:
@@ -55,9 +55,19 @@ def execution_of(row: DictRow) -> Execution:
         cancel_requested_by=row["cancel_requested_by"],
         waiting_until=row["waiting_until"],
         next_undo_at=row["next_undo_at"],
+        parked_step=row["parked_step"],
+        parked_side=Side(row["parked_side"]) if row["parked_side"] else None,
+        parked_at=row["parked_at"],
+        wake_at=row["wake_at"],
+        losses=row["losses"],
         result=row["result"],
         input=row["input"],
     )
+
+
+def rests(row: DictRow) -> bool:
+    """Whether no run acts for the execution, and none is to: it is parked, waits for a signal, or for its next undo."""
+    return any(row[until] is not None for until in ("parked_at", "waiting_until", "next_undo_at"))
 
 
 def refs_as_json(refs: Sequence[ObjectRef]) -> Jsonb:

@@ -10,20 +10,19 @@ from psycopg.rows import DictRow
 from tenant_pipelines.domain.failures import Failure, LockHeld, Outage
 from tenant_pipelines.domain.journal import Journal, Marker, note_about, note_end
 from tenant_pipelines.domain.refusals import Code, Refused
-from tenant_pipelines.domain.tenant import Tenant, Tier
 from tenant_pipelines.domain.workflow import Execution, Leftover, Side, State, StepState
 from tenant_pipelines.ledger import endings, undoing
+from tenant_pipelines.ledger.beginning import Names, applies, start
 from tenant_pipelines.ledger.claims import Claimant, claim_provision
 from tenant_pipelines.ledger.confirmation import await_confirmation
 from tenant_pipelines.ledger.database import Answer, Database, Transaction
-from tenant_pipelines.ledger.rows import execution_of, refs_of, tenant_of
+from tenant_pipelines.ledger.parking import hand_over, park, parked_by
+from tenant_pipelines.ledger.rows import execution_of, refs_of, rests
 from tenant_pipelines.ledger.steps import BEHIND, Entry
 from tenant_pipelines.saga.catalogue import Catalogue
-from tenant_pipelines.saga.ledger import Begun, CancelRequested, Settled, UndoReport, Verdict
+from tenant_pipelines.saga.ledger import Begun, CancelRequested, Parked, Rest, Settled, UndoReport, Verdict
 from tenant_pipelines.saga.outcomes import AwaitingSignal, Done
 from tenant_pipelines.saga.step import Step
-
-Names = Callable[[Tenant], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,41 +43,57 @@ class RunLedger:
     journal: Journal
     sweep_after: float
 
-    def begin(self, step: Step, side: Side, names: Names) -> Begun | Settled:
+    def begin(self, step: Step, side: Side, names: Names) -> Begun | Settled | Parked:
         """Claim or join, check, and make the intent durable."""
         claimed, answer = self.database.run(lambda tx: self._begin(tx, step, side, names))
         if claimed:
             text = f"Provisioning of tenant {claimed.tenant_key} by {self.claimant.by}"
             note_about(self.journal, claimed, Marker.START, text)
-        if isinstance(answer, Begun):
-            marker = Marker.STEP if side is Side.DO else Marker.ROLLBACK
-            run = answer.execution
-            self.journal.note(
-                marker,
-                f"{step.activity if side is Side.DO else step.undo_activity} attempt {answer.attempt}",
-                tenant_id=run.tenant_id,
-                workflow_id=run.workflow_id,
-                run_id=run.id,
-                step=step.name,
-            )
+        match answer:
+            case Begun(execution=run, attempt=attempt):
+                self._note(step, side, run.workflow_id, run.id, f"attempt {attempt}")
+            case Parked():
+                self._note_wait(step, answer)
         return answer
 
-    def _begin(self, tx: Transaction, step: Step, side: Side, names: Names) -> tuple[Execution | None, Begun | Settled]:
+    def _note_wait(self, step: Step, parked: Parked) -> None:
+        self._note(step, parked.side, parked.workflow_id, parked.execution_id, f"waits: {parked.reason}")
+
+    def _note(self, step: Step, side: Side, workflow_id: str, execution_id: UUID, what: str) -> None:
+        marker, activity = (
+            (Marker.STEP, step.activity) if side is Side.DO else (Marker.ROLLBACK, step.undo_activity or step.name)
+        )
+        self.journal.note(
+            marker,
+            f"{activity} {what}",
+            tenant_id=self.tenant_id,
+            workflow_id=workflow_id,
+            run_id=execution_id,
+            step=step.name,
+        )
+
+    def _begin(
+        self, tx: Transaction, step: Step, side: Side, names: Names
+    ) -> tuple[Execution | None, Begun | Settled | Parked]:
         claimed = None
         execution = tx.one("lock_execution_of_run", run_id=self.run_id)
         if execution is None:
             execution = self._claim(tx, step, side)
             claimed = execution_of(execution)
+        entry = Entry(tx, execution, step, side, self.run_id)
+        if (parked := parked_by(entry)) is not None:  # this very call, whose answer was lost
+            return None, parked
         self._check(execution, side)
         _check_not_cancelled(execution, side)
-        entry = Entry(tx, execution, step, side, self.run_id)
-        row = entry.row()
-        if row is not None and StepState(row["state"]) in BEHIND:
-            return claimed, Settled(StepState(row["state"]), refs_of(row["found"]))
-        if not _applies(entry):
+        before = entry.before()
+        if before["state"] in BEHIND:
+            return claimed, Settled(StepState(before["state"]), refs_of(before["found"]))
+        if not applies(entry, before):
             entry.skip()
             return claimed, Settled(StepState.SKIPPED, ())
-        return claimed, _start(entry, names)
+        if execution.get("hand_over"):
+            return claimed, hand_over(entry)
+        return claimed, start(entry, names, before)
 
     def _claim(self, tx: Transaction, step: Step, side: Side) -> DictRow:
         if side is Side.UNDO or step.number != 1:
@@ -99,15 +114,16 @@ class RunLedger:
 
     def fence(self, side: Side) -> None:
         """Raises when this run may not write."""
+        self.is_handed_over(side)
 
-        def look(tx: Transaction) -> None:
-            execution = tx.one("execution_of_run", run_id=self.run_id)
-            if execution is None:
-                raise Refused(Code.WRONG_STATE, f"Run {self.run_id} belongs to no workflow.")
-            self._check(execution, side)
-            _check_not_cancelled(execution, side)
-
-        self.database.run(look)
+    def is_handed_over(self, side: Side) -> bool:
+        """Whether its worker is to be rid of it; raises as the fence."""
+        standing = self.database.ask("standing_of_run", run_id=self.run_id)
+        if standing is None:
+            raise Refused(Code.WRONG_STATE, f"Run {self.run_id} belongs to no workflow.")
+        self._check(standing, side)
+        _check_not_cancelled(standing, side)
+        return bool(standing["hand_over"])
 
     def next_attempt(self, step: Step, side: Side) -> int:
         """Open another attempt; answers its number."""
@@ -135,33 +151,45 @@ class RunLedger:
 
         self._record(step, side, work)
 
+    def park(self, step: Step, side: Side, rest: Rest) -> Parked:
+        """The step waits, and no run may act."""
+
+        def work(tx: Transaction) -> Parked:
+            entry = self._entry(tx, step, side)
+            if (parked := parked_by(entry)) is not None:
+                return parked
+            self._check(entry.execution, side)
+            _check_not_cancelled(entry.execution, side)
+            return park(entry, rest)
+
+        parked = self.database.run(work)
+        self._note_wait(step, parked)
+        return parked
+
     def finish(self, step: Step, attempt: int, outcome: Done | AwaitingSignal) -> None:
         """The effect is there."""
 
         def work(tx: Transaction) -> Execution:
             entry = self._entry(tx, step, Side.DO)
-            if not entry.has_ended(attempt):
-                self._check(entry.execution, Side.DO)
-                self._finish(entry, attempt, outcome)
-            return execution_of(tx.only("execution", id=entry.execution["id"]))
+            if not _recorded_done(entry, attempt, outcome):  # by this very call, whose answer was lost
+                return execution_of(entry.execution)
+            self._check(entry.execution, Side.DO)  # else nothing has been written after all
+            return execution_of(self._go_on(entry, outcome))
 
         note_end(self.journal, self.database.run(work))
 
-    def _finish(self, entry: Entry, attempt: int, outcome: Done | AwaitingSignal) -> None:
+    def _go_on(self, entry: Entry, outcome: Done | AwaitingSignal) -> DictRow:
+        """What follows from a step that is done; answers the execution as it is then."""
         tx, execution, step = entry.tx, entry.execution, entry.step
-        done = outcome.done if isinstance(outcome, AwaitingSignal) else outcome
-        state = StepState.WAITING if isinstance(outcome, AwaitingSignal) else StepState.DONE
-        found = [ensured.ref for ensured in done.found]
-        entry.finish(attempt, state, facts=done.facts, found=found)
-        entry.remember("ActivityTaskCompleted", attempt=attempt, details={"found": [ref.name for ref in found]})
         if step.is_pivot:
-            endings.activate(tx, execution, done.metadata)
-        elif done.metadata:
-            tx.do("set_metadata", tenant_id=execution["tenant_id"], drop=[], metadata=dict(done.metadata))
+            endings.activate(tx, execution, _done(outcome).metadata)
         if isinstance(outcome, AwaitingSignal):
             await_confirmation(tx, execution, step.name, outcome.signal, outcome.seconds)
         elif step.number == self.catalogue.last.number:
             endings.complete(tx, execution)
+        else:
+            return execution
+        return tx.only("execution", id=execution["id"])
 
     def fail(self, step: Step, failure: Failure, error: str) -> Verdict:
         """The step has failed: what that means for the execution, in the same transaction."""
@@ -212,9 +240,8 @@ class RunLedger:
 
         def work(tx: Transaction) -> None:
             entry = self._entry(tx, step, Side.UNDO)
-            if not entry.has_ended(attempt):
-                self._check(entry.execution, Side.UNDO)
-                undoing.undone(entry, attempt)
+            if undoing.undone(entry, attempt):
+                self._check(entry.execution, Side.UNDO)  # else nothing has been written after all
 
         self.database.run(work)
 
@@ -228,7 +255,15 @@ class RunLedger:
 
     def rollback_again_at(self, at: datetime, because: str) -> None:
         """Another pass, later; what has to be undone again is opened again."""
-        self.database.run(lambda tx: undoing.again_at(tx, self._undoing(tx), at, because))
+
+        def work(tx: Transaction) -> None:
+            execution = tx.only("lock_execution_of_run", run_id=self.run_id)
+            if execution["run_id"] == self.run_id and execution["next_undo_at"] is not None:
+                return  # by this very call, whose answer was lost
+            self._check(execution, Side.UNDO)
+            undoing.again_at(tx, execution, at, because)
+
+        self.database.run(work)
 
     def close_rollback(self) -> None:
         """Close the execution, with the list of what is left."""
@@ -276,6 +311,8 @@ class RunLedger:
             raise Refused(
                 Code.WRONG_STATE, f"Run {execution['run_id']} acts for workflow {workflow} now, not this one."
             )
+        if rests(execution):
+            raise Refused(Code.WRONG_STATE, f"Workflow {workflow} waits: no run acts for it until it is woken.")
         if (side is Side.DO) != (state is State.FORWARD):
             raise Refused(Code.WRONG_STATE, f"Workflow {workflow} is in state {state}: this side may not act.")
 
@@ -291,47 +328,17 @@ def _check_not_cancelled(execution: DictRow, side: Side) -> None:
         raise CancelRequested
 
 
-def _applies(entry: Entry) -> bool:
-    """Whether there is anything to do on this side of the step.
-
-    Raises: Refused WRONG_STATE when a step before it is not done.
-    """
-    tx, execution, step = entry.tx, entry.execution, entry.step
-    if entry.side is Side.UNDO:
-        done = tx.one("step_of", execution_id=execution["id"], side=Side.DO, step=step.name)
-        return step.has_undo and done is not None and done["state"] != StepState.SKIPPED
-    settled = tx.only("unfinished_before", execution_id=execution["id"], number=step.number)["settled"]
-    if settled < step.number - 1:
-        raise Refused(
-            Code.WRONG_STATE,
-            f"Step {step.name} cannot be taken: only {settled} of the {step.number - 1} steps before it are done.",
-        )
-    return step.for_tier(Tier(execution["tier"]))
-
-
-def _start(entry: Entry, names: Names) -> Begun:
-    """The intent, with the names that do and undo will use."""
-    tx, execution, step = entry.tx, entry.execution, entry.step
-    tenant = tenant_of(tx.only("tenant_with_all", tenant_id=execution["tenant_id"]))
-    if entry.side is Side.DO:
-        placement = tx.only("keep_placement", tenant_id=tenant.id, names=dict(names(tenant)))["names"]
-        tx.do("set_progress", id=execution["id"], step=step.name, progress=step.percent, message=step.activity)
-    else:
-        kept = tx.one("placement_of", tenant_id=tenant.id)
-        placement = dict(names(tenant)) | (kept["names"] if kept else {})
-        tx.do("set_message", id=execution["id"], message=f"Rolling back: {step.undo_activity or step.name}")
-    started = entry.start()
-    facts: dict[str, str] = {}
-    for row in tx.all("facts_of", execution_id=execution["id"]):
-        facts |= row["facts"]
-    return Begun(
-        execution=execution_of(execution),
-        tenant=tenant,
-        placement=placement,
-        facts=facts,
-        token=started["token"],
-        started_at=started["started_at"],
-        answered=started["answered"],
-        attempt=entry.open_attempt(),
-        keys_of=tx.only("generation_of_keys", execution_id=execution["id"])["generation"],
+def _recorded_done(entry: Entry, attempt: int, outcome: Done | AwaitingSignal) -> bool:
+    """Record the effect, unless that has been done."""
+    done = _done(outcome)
+    return entry.finish(
+        attempt,
+        StepState.WAITING if isinstance(outcome, AwaitingSignal) else StepState.DONE,
+        facts=done.facts,
+        found=[ensured.ref for ensured in done.found],
+        metadata=None if entry.step.is_pivot else done.metadata,  # the activation sets them with the status
     )
+
+
+def _done(outcome: Done | AwaitingSignal) -> Done:
+    return outcome.done if isinstance(outcome, AwaitingSignal) else outcome

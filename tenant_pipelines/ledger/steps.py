@@ -45,9 +45,26 @@ class Entry:
         """The side's row, or None before it was begun."""
         return self.tx.one("step_of", **self._key)
 
-    def start(self) -> DictRow:
-        """Make the intent durable; a side that had been begun goes on with its token and its count."""
-        return self.tx.only("start_step", **self._key, number=self.step.number, run_id=self.run_id)
+    def before(self) -> DictRow:
+        """All that decides how the side begins, the tenant included: see the query."""
+        return self.tx.only("step_to_begin", **self._key, number=self.step.number)
+
+    def start(self, message: str, new_names: Mapping[str, str] | None) -> DictRow:
+        """Make the intent durable, with an attempt; a side that had been begun goes on with its token and its count.
+
+        Args: message: what people see. new_names: what the tenant's placement is to have, or None: nothing new.
+        """
+        return self.tx.only(
+            "begin_step",
+            **self._key,
+            number=self.step.number,
+            run_id=self.run_id,
+            tenant_id=self.execution["tenant_id"],
+            event=self._attempt_started,
+            message=message,
+            progress=self.step.percent if self.side is Side.DO else 0,
+            new_names=new_names,
+        )
 
     def skip(self) -> None:
         """There is nothing to do on this side."""
@@ -56,7 +73,7 @@ class Entry:
     def open_attempt(self) -> int:
         """Begin another attempt; answers its number, which no other run is given."""
         number: int = self.tx.only("open_attempt", **self._key, run_id=self.run_id)["number"]
-        self.remember("ActivityTaskStarted" if self.side is Side.DO else "CompensationStarted", attempt=number)
+        self.remember(self._attempt_started, attempt=number)
         return number
 
     def has_ended(self, attempt: int) -> bool:
@@ -79,14 +96,42 @@ class Entry:
         """The outside system goes on by itself; the token finds it again."""
         self.tx.do("step_waits", **self._key, token=dict(token))
 
+    def end_waiting(self, attempt: int) -> None:
+        """The attempt ends here; what it has begun outside goes on, and another one follows it."""
+        waiting = {"outcome": "waiting", "error": None, "error_code": None, "lost": False}
+        self.tx.do("close_attempt", **self._key, number=attempt, **waiting)
+
     def finish(
-        self, attempt: int, state: StepState, *, facts: Mapping[str, str], found: Sequence[ObjectRef] = ()
-    ) -> None:
-        """With the effect."""
-        self.tx.do(
-            "close_attempt", **self._key, number=attempt, outcome="done", error=None, error_code=None, lost=False
+        self,
+        attempt: int,
+        state: StepState,
+        *,
+        facts: Mapping[str, str],
+        found: Sequence[ObjectRef] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """With the effect. Answers False, with nothing written, where the attempt's end is recorded already.
+
+        Args: metadata: to be added to the tenant's.
+        """
+        event, details = (
+            ("ActivityTaskCompleted", {"found": [ref.name for ref in found]})
+            if self.side is Side.DO
+            else ("CompensationCompleted", {})
         )
-        self.tx.do("finish_step", **self._key, state=state.value, facts=dict(facts), found=refs_as_json(found))
+        ended = self.tx.only(
+            "finish_attempt",
+            **self._key,
+            number=attempt,
+            tenant_id=self.execution["tenant_id"],
+            state=state.value,
+            facts=dict(facts),
+            found=refs_as_json(found),
+            event=event,
+            details=details,
+            metadata=dict(metadata) if metadata else None,
+        )
+        return not ended["before"]
 
     def fail(self, state: StepState, *, error: str, code: str, left: Sequence[Mapping[str, str]] = ()) -> None:
         """The attempts are over without the effect."""
@@ -102,6 +147,10 @@ class Entry:
     def remember(self, kind: str, *, attempt: int | None = None, details: Mapping[str, Any] | None = None) -> None:
         """Append an event about this step to the history."""
         remember(self.tx, self.execution, kind, step=self.step.name, attempt=attempt, details=details)
+
+    @property
+    def _attempt_started(self) -> str:
+        return "ActivityTaskStarted" if self.side is Side.DO else "CompensationStarted"
 
     @property
     def _key(self) -> dict[str, object]:

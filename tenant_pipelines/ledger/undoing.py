@@ -15,10 +15,12 @@ from tenant_pipelines.saga.catalogue import Catalogue
 from tenant_pipelines.saga.ledger import UndoReport
 
 
-def undone(entry: Entry, attempt: int) -> None:
-    """Nothing of the step is left."""
-    entry.finish(attempt, StepState.DONE, facts={})
-    entry.remember("CompensationCompleted", attempt=attempt)
+def undone(entry: Entry, attempt: int) -> bool:
+    """Nothing of the step is left. Answers False, with nothing written, where that is recorded already."""
+    recorded = entry.finish(attempt, StepState.DONE, facts={})
+    if recorded and entry.execution["losses"]:
+        entry.tx.do("forget_losses", id=entry.execution["id"])
+    return recorded
 
 
 def undo_failed(entry: Entry, failure: Failure, error: str, left: Sequence[Leftover]) -> None:
@@ -45,6 +47,7 @@ def again_at(tx: Transaction, execution: DictRow, at: datetime, because: str) ->
     tx.do("undo_once_more", execution_id=execution["id"])
     tx.do("rollback_again_at", id=execution["id"], at=at, message=f"Rolling back again at {at:%H:%M:%S}: {because}")
     remember(tx, execution, "CompensationScheduled", details={"at": at.isoformat(), "because": because})
+    tx.do("announce_wake", execution_id=execution["id"])
 
 
 def close(tx: Transaction, execution: DictRow, catalogue: Catalogue) -> None:

@@ -11,10 +11,14 @@ from tenant_pipelines.saga.catalogue import Catalogue
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The operator's desk: ledger, gateway to Dagster, catalogue, journal and clock."""
+    """The operator's desk: ledger, gateway to Dagster, catalogue, journal and clock.
+
+    Args: queue_limit: runs that may wait for a worker before a start is refused.
+    """
 
     ledger: OperatorLedger
     runs: Runs
     provisioning: Catalogue
     journal: Journal
     clock: Clock
+    queue_limit: int = 1000

@@ -1,11 +1,15 @@
 """Pushes an execution on when whoever should have done so could not: the guarantee behind hooks and buttons."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from tenant_pipelines.domain.journal import Marker, note_about, note_end
+from tenant_pipelines.domain.retries import Retries
 from tenant_pipelines.domain.workflow import Execution, Kind, State
+from tenant_pipelines.ledger import waking
 from tenant_pipelines.ledger.claims import Claimant
 from tenant_pipelines.operations.operations import Desk
 from tenant_pipelines.operations.runs import Launch, RunState
@@ -14,6 +18,14 @@ PAGE = 50
 QUIET = 3.0
 """Seconds an execution's row must have rested before a sensor looks at it."""
 
+
+AT_ONCE = 2
+"""Lost rollback runs in a row that are replaced without a pause; a step's do side fails with one more."""
+PAUSES = Retries(attempts=1, first_wait=5.0, longest_wait=300.0, one_attempt=1.0, all_attempts=1.0)
+"""Between further ones, of which a rollback may have any number: what kills them may be an error of our own."""
+
+OVERDUE = 5.0
+"""Seconds after its time when a parked execution is woken by whoever finds it, without a look."""
 
 TERMINATED_IN_DAGSTER = Claimant("dagster-ui", "dagster-ui", "The run was terminated in Dagster")
 
@@ -31,10 +43,14 @@ class Push(StrEnum):
     ROLL_BACK = "roll_back"
     EXPIRE = "expire"
     """The time for the app plane's confirmation is over."""
+    WAKE = "wake"
+    """It is parked, and whoever wakes parked executions in time does not."""
 
 
 def push_for(execution: Execution, run: RunState, now: datetime) -> Push:
     """The decision. `run`: how the Dagster run stands that may act for the execution."""
+    if execution.parked:
+        return _push_for_parked(execution, run, now)
     match execution.state:
         case State.ROLLBACK_DUE:
             return Push.ROLL_BACK
@@ -43,12 +59,27 @@ def push_for(execution: Execution, run: RunState, now: datetime) -> Push:
         case State.FORWARD if execution.waiting_until is not None:
             return Push.EXPIRE if execution.waiting_until <= now else Push.NOTHING
         case State.FORWARD | State.ROLLING_BACK:
-            return _push_for_run(execution, run)
+            return _push_for_run(execution, run, now)
         case _:
             return Push.NOTHING
 
 
-def _push_for_run(execution: Execution, run: RunState) -> Push:
+def _push_for_parked(execution: Execution, run: RunState, now: datetime) -> Push:
+    """Its run has ended with the parking; unless somebody has cancelled it in Dagster at that moment."""
+    if run is RunState.CANCELLED and execution.state is State.FORWARD:
+        return Push.CANCEL
+    overdue = execution.wake_at is not None and execution.wake_at + timedelta(seconds=OVERDUE) <= now
+    return Push.WAKE if overdue else Push.NOTHING
+
+
+def pauses(execution: Execution, now: datetime) -> bool:
+    """Whether a rollback that loses one run after the other is to wait before it is given the next one."""
+    if execution.state is not State.ROLLING_BACK or execution.losses < AT_ONCE:
+        return False
+    return now < execution.updated_at + timedelta(seconds=PAUSES.wait_before(execution.losses))
+
+
+def _push_for_run(execution: Execution, run: RunState, now: datetime) -> Push:
     match run:
         case RunState.MISSING:
             return Push.LAUNCH
@@ -57,7 +88,7 @@ def _push_for_run(execution: Execution, run: RunState) -> Push:
         case RunState.CANCELLED if execution.state is State.FORWARD:
             return Push.CANCEL
         case _:
-            return Push.CONTINUE
+            return Push.NOTHING if pauses(execution, now) else Push.CONTINUE
 
 
 def reconcile(desk: Desk, execution: Execution, *, by: str) -> Push:
@@ -74,6 +105,8 @@ def reconcile(desk: Desk, execution: Execution, *, by: str) -> Push:
             roll_back(desk, execution, by=by)
         case Push.EXPIRE:
             _expire(desk, execution)
+        case Push.WAKE:
+            wake(desk, execution, by=by)
         case Push.NOTHING:
             pass
     return push
@@ -97,34 +130,66 @@ def roll_back_of_run(desk: Desk, run_id: UUID, *, by: str) -> bool:
     return roll_back(desk, execution, by=by)
 
 
+def wake(desk: Desk, execution: Execution, *, by: str) -> bool:
+    """Claim the run that goes on where the execution has parked, and launch it; False when somebody else has.
+
+    A cancelled one takes no further step: its forward side ends here, without a run.
+    """
+    if _is_cancelled(desk, execution):
+        return _cancel(desk, execution, by)
+    woken = waking.wake(desk.ledger.database, execution)
+    if woken is None:
+        return False
+    forward = woken.state is State.FORWARD
+    text = f"{execution.parked_step} goes on after its wait, woken by {by}"
+    note_about(desk.journal, woken, Marker.STEP if forward else Marker.ROLLBACK, text)
+    _relaunch(desk, woken)
+    return True
+
+
+def _is_cancelled(desk: Desk, execution: Execution) -> bool:
+    if execution.state is not State.FORWARD:
+        return False
+    return execution.cancel_requested_by is not None or desk.runs.state(execution.run_id) is RunState.CANCELLED
+
+
 def _relaunch(desk: Desk, execution: Execution) -> None:
+    parked = waking.parked_before(desk.ledger.database, execution.run_id)
     if execution.state is State.ROLLING_BACK:
-        desk.runs.launch(Launch(execution.run_id, execution, Kind.ROLLBACK))
+        desk.runs.launch(Launch(execution.run_id, execution, Kind.ROLLBACK, parked, parked))
     elif execution.run_id == execution.id:
         desk.runs.launch(Launch(execution.run_id, execution, Kind.FORWARD))
     else:
         step = desk.ledger.first_open_step(execution.id, desk.provisioning)
-        desk.runs.launch(Launch(execution.run_id, execution, Kind.CONTINUATION, step))
+        desk.runs.launch(Launch(execution.run_id, execution, Kind.CONTINUATION, step, parked))
 
 
 def _continue(desk: Desk, execution: Execution, by: str) -> None:
-    replaced = desk.ledger.replace_lost_run(execution, desk.provisioning)
-    if replaced is None:
-        return
-    note_end(desk.journal, replaced)
-    if replaced.state is State.ROLLBACK_DUE:
+    replaced = take_over(desk, execution, Push.CONTINUE)
+    if replaced is not None and replaced.state is State.ROLLBACK_DUE:
         roll_back(desk, replaced, by=by)
-    elif not replaced.state.closed:
+    elif replaced is not None and not replaced.state.closed:
         _relaunch(desk, replaced)
 
 
-def _cancel(desk: Desk, execution: Execution, by: str) -> None:
-    stopped = desk.ledger.stop_cancelled(execution, desk.provisioning, TERMINATED_IN_DAGSTER)
-    if stopped is None:
-        return
-    note_end(desk.journal, stopped)
-    if stopped.state is State.ROLLBACK_DUE:
+def _cancel(desk: Desk, execution: Execution, by: str) -> bool:
+    stopped = take_over(desk, execution, Push.CANCEL)
+    if stopped is not None and stopped.state is State.ROLLBACK_DUE:
         roll_back(desk, stopped, by=by)
+    return stopped is not None
+
+
+def take_over(desk: Desk, execution: Execution, push: Push) -> Execution | None:
+    """Its run is gone: record who goes on, or that it was cancelled. Launches nothing; None when somebody else has."""
+    if push is Push.CONTINUE:
+        taken = desk.ledger.replace_lost_run(execution, desk.provisioning)
+    elif push is Push.CANCEL:
+        taken = desk.ledger.stop_cancelled(execution, desk.provisioning, TERMINATED_IN_DAGSTER)
+    else:
+        return None
+    if taken is not None:
+        note_end(desk.journal, taken)
+    return taken
 
 
 def _expire(desk: Desk, execution: Execution) -> None:
@@ -134,11 +199,17 @@ def _expire(desk: Desk, execution: Execution) -> None:
         note_about(desk.journal, completed, Marker.COMPLETE, text)
 
 
-def scan(desk: Desk, *, after: tuple[datetime, UUID], by: str) -> tuple[list[Push], tuple[datetime, UUID] | None]:
-    """One page of the running executions; answers what was done, and the cursor, or None after the last page.
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What came of a page. Args: errors: of those that could not be pushed on. cursor: None after the last page."""
 
-    One execution that cannot be pushed on does not stop the others: what it raises is raised after the page.
-    """
+    pushes: Sequence[Push]
+    errors: Sequence[Exception]
+    cursor: tuple[datetime, UUID] | None
+
+
+def scan(desk: Desk, *, after: tuple[datetime, UUID], by: str) -> Scanned:
+    """One page of the running executions. One that cannot be pushed on stops neither the others nor the next page."""
     page = desk.ledger.unattended(quiet=QUIET, after=after, limit=PAGE)
     pushes: list[Push] = []
     errors: list[Exception] = []
@@ -147,6 +218,4 @@ def scan(desk: Desk, *, after: tuple[datetime, UUID], by: str) -> tuple[list[Pus
             pushes.append(reconcile(desk, execution, by=by))
         except Exception as error:
             errors.append(error)
-    if errors:
-        raise ExceptionGroup(f"{len(errors)} of {len(page)} executions could not be pushed on", errors)
-    return pushes, (page[-1].updated_at, page[-1].id) if len(page) == PAGE else None
+    return Scanned(pushes, errors, (page[-1].updated_at, page[-1].id) if len(page) == PAGE else None)

@@ -22,6 +22,7 @@ def start(desk: Desk, tenant_id: UUID, claimant: Claimant, given: Mapping[str, A
         version=desk.provisioning.version,
         claimant=claimant,
         given={**(given or {}), "tenantId": str(tenant_id)},
+        queue_limit=desk.queue_limit,
     )
     started = f"Provisioning of tenant {execution.tenant_key} by {claimant.by}"
     note_about(desk.journal, execution, Marker.START, started)

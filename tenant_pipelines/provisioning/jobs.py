@@ -1,6 +1,7 @@
 """The Dagster jobs made from the catalogue: `provision_tenant`, and `rollback_tenant` with the undo sides reversed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster
@@ -19,6 +20,7 @@ from dagster import (
     OpDefinition,
     OpExecutionContext,
     Out,
+    Output,
     failure_hook,
     in_process_executor,
     op,
@@ -26,17 +28,27 @@ from dagster import (
 
 from tenant_pipelines.domain.outcomes import ObjectRef
 from tenant_pipelines.domain.refusals import Code, Refused
+from tenant_pipelines.domain.workflow import UNDO, Side
 from tenant_pipelines.operations.requests import uuid_of
+from tenant_pipelines.operations.signal import CANCELLED
 from tenant_pipelines.provisioning.catalogue import PROVISIONING
 from tenant_pipelines.saga.catalogue import Catalogue
 from tenant_pipelines.saga.decisions import Again
 from tenant_pipelines.saga.engine import StepCancelled, StepFailed, Taken, TakenBack
+from tenant_pipelines.saga.ledger import Parked
 from tenant_pipelines.saga.step import Step
+
+QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+"""Dagster's events are in its storage, and our markers in our own log: nobody reads them a third time on stderr."""
 
 SAGA = "saga"
 """The resource that gives a run its engine."""
 
-UNDO = "undo_"
+DONE, WAITS = "result", "waits"
+"""What an op answers: the next one begins; or the rest of the run is skipped, since nothing follows a wait."""
+OUTS = {name: Out(Nothing, is_required=False) for name in (DONE, WAITS)}
+
+Answers = Iterator[Output[None]]
 
 
 @failure_hook(required_resource_keys={SAGA})
@@ -53,11 +65,11 @@ def forward_op(step: Step) -> OpDefinition:
         description=f"Step {step.number}: {step.activity}",
         tags={"step": str(step.number), "activity": step.activity},
         ins={"start": In(Nothing)},
-        out=Out(Nothing),
+        out=OUTS,
         config_schema={"tenant_id": str},
         required_resource_keys={SAGA},
     )
-    def take(context: OpExecutionContext) -> None:
+    def take(context: OpExecutionContext) -> Answers:
         try:
             taken = context.resources.saga.forward(step, context)
         except Refused as refused:
@@ -65,7 +77,7 @@ def forward_op(step: Step) -> OpDefinition:
         except (StepFailed, StepCancelled) as failed:
             # From None: Dagster would store the whole chain of causes, and a client library's words may hold anything.
             raise Failure(str(failed), allow_retries=False) from None
-        _show(context, taken)
+        yield _waits(taken) if isinstance(taken, Parked) else Output(None, DONE, metadata=_shown(taken))
 
     return take
 
@@ -78,27 +90,52 @@ def backward_op(step: Step) -> OpDefinition:
         description=f"Undo of step {step.number}: {step.undo_activity}",
         tags={"step": str(step.number), "activity": step.undo_activity or ""},
         ins={"start": In(Nothing)},
-        out=Out(Nothing),
+        out=OUTS,
         config_schema={"tenant_id": str},
         required_resource_keys={SAGA},
     )
-    def take_back(context: OpExecutionContext) -> None:
+    def take_back(context: OpExecutionContext) -> Answers:
         try:
-            if step.number == 1:
-                _conclude(context)
-            else:
-                _show_undone(context, context.resources.saga.backward(step, context))
+            answer = _conclude(context) if step.number == 1 else _undo(step, context)
         except Refused as refused:
             raise _refusal(context, refused) from None
+        yield answer
 
     return take_back
 
 
-def _conclude(context: OpExecutionContext) -> None:
+def _conclude(context: OpExecutionContext) -> Output[None]:
     decision = context.resources.saga.conclude(context)
     if isinstance(decision, Again):
-        raise Failure(f"The rollback goes on at {decision.at:%H:%M:%S} UTC: {decision.because}", allow_retries=False)
-    context.add_output_metadata({"left_behind": ", ".join(decision.unfinished) or "nothing"})
+        shown = {"state": "waiting", "waits_for": decision.because, "goes_on_at": _in_utc(decision.at)}
+        return Output(None, WAITS, metadata=shown)
+    return Output(None, DONE, metadata={"left_behind": ", ".join(decision.unfinished) or "nothing"})
+
+
+def _undo(step: Step, context: OpExecutionContext) -> Output[None]:
+    taken = context.resources.saga.backward(step, context)
+    if isinstance(taken, Parked):
+        return _waits(taken)
+    if taken.error:
+        context.log.error(taken.error)
+    return Output(None, DONE, metadata=_shown_undone(taken))
+
+
+def _waits(parked: Parked) -> Output[None]:
+    """The last word of a run that ends here: another one goes on when it is time."""
+    shown = {
+        "state": "waiting",
+        "waits_for": parked.reason,
+        "since": _in_utc(parked.since),
+        "looked_at_again": _in_utc(parked.wake_at),
+    }
+    if parked.side is Side.DO:
+        shown["to_cancel"] = f"tenant-pipelines workflow signal {parked.workflow_id} {CANCELLED}"
+    return Output(None, WAITS, metadata=shown)
+
+
+def _in_utc(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _refusal(context: OpExecutionContext, refused: Refused) -> Failure:
@@ -108,24 +145,23 @@ def _refusal(context: OpExecutionContext, refused: Refused) -> Failure:
     return Failure(refused.message, metadata={"refused": refused.code.value}, allow_retries=False)
 
 
-def _show(context: OpExecutionContext, taken: Taken) -> None:
+def _shown(taken: Taken) -> Mapping[str, Any]:
     shown: dict[str, Any] = {"state": taken.state.value}
     for ensured in taken.found:
         ref = ensured.ref
         shown[f"{ref.kind} {ref.name} ({type(ensured).__name__})"] = _value(ref)
     if taken.note:
         shown["owed"] = taken.note
-    context.add_output_metadata(shown)
+    return shown
 
 
-def _show_undone(context: OpExecutionContext, taken: TakenBack) -> None:
+def _shown_undone(taken: TakenBack) -> Mapping[str, Any]:
     shown: dict[str, Any] = {"state": taken.state.value}
     for removal in taken.removals:
         shown[f"{removal.ref.kind} {removal.ref.name}"] = type(removal).__name__
     if taken.error:
-        context.log.error(taken.error)
         shown["error"] = taken.error
-    context.add_output_metadata(shown)
+    return shown
 
 
 def _value(ref: ObjectRef) -> MetadataValue[Any]:
@@ -156,7 +192,7 @@ def _job(name: str, description: str, ops: Sequence[tuple[str, OpDefinition]], *
 def _config(given: Mapping[str, Any], nodes: Sequence[str]) -> Mapping[str, Any]:
     """Any value is let in to here, because Dagster's own refusal would repeat it."""
     tenant_id = str(uuid_of(given["tenant_id"], "tenant_id"))
-    return {"ops": {node: {"config": {"tenant_id": tenant_id}} for node in nodes}}
+    return {"ops": {node: {"config": {"tenant_id": tenant_id}} for node in nodes}, "loggers": QUIET}
 
 
 def provision_job(catalogue: Catalogue = PROVISIONING) -> JobDefinition:

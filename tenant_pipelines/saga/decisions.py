@@ -8,6 +8,9 @@ from tenant_pipelines.domain.failures import Answered, Failure, Outage
 from tenant_pipelines.domain.retries import Retries
 from tenant_pipelines.saga.ledger import UndoReport
 
+LONGEST_BETWEEN_LOOKS = 30.0
+"""Seconds; longer only where a system asks for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class TryAgain:
@@ -42,6 +45,17 @@ def after_failure(
     if wait >= seconds_left:
         return GiveUp(f"after {tries} tries in {policy.all_attempts:g} s")
     return TryAgain(wait)
+
+
+def between_looks(every: float, *, waited: float) -> float:
+    """Seconds until the next look at what goes on outside: the longer it has gone on, the less often.
+
+    So the look that finds it over comes at most a tenth of the wait late, and a thousand waits that are long are looked
+    at thirty times a second.
+
+    Args: every: what the system asks for. waited: seconds so far.
+    """
+    return max(every, min(waited / 10, LONGEST_BETWEEN_LOOKS))
 
 
 @dataclass(frozen=True, slots=True)

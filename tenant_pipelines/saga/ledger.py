@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 from tenant_pipelines.domain.failures import Failure
 from tenant_pipelines.domain.outcomes import ObjectRef
@@ -27,6 +28,7 @@ class Begun:
         started_at: when the step was first begun: "all attempts" counts from here.
         attempt: number of the attempt that has been opened.
         keys_of: the generation whose idempotency keys the execution uses: its own, or that of the one it resumes.
+        last_error: what the attempt before came to, where there was one and it failed.
     """
 
     execution: Execution
@@ -38,6 +40,7 @@ class Begun:
     answered: int
     attempt: int
     keys_of: int
+    last_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,43 @@ class Settled:
 
     state: StepState
     found: Sequence[ObjectRef]
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A wait that no worker is held for.
+
+    Args:
+        reason: what is waited for, for people.
+        wake_in: seconds until it is looked at again.
+        look_every: seconds between two looks of the step's `look` side, at least.
+        until: the end of the step's time for all attempts.
+        token: finds again what goes on outside; None when the step begins anew.
+        attempt: the one that is open, or None.
+    """
+
+    reason: str
+    wake_in: float
+    look_every: float
+    until: datetime
+    token: Mapping[str, str] | None = None
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The execution waits at this step, and no run may act for it until it is woken.
+
+    Args: execution_id: the workflow's run id. since, wake_at: by the database's clock. reason: what is waited for.
+    """
+
+    execution_id: UUID
+    workflow_id: str
+    step: str
+    side: Side
+    since: datetime
+    wake_at: datetime
+    reason: str
 
 
 class Verdict(StrEnum):
@@ -75,8 +115,10 @@ class UndoReport:
 class SagaLedger(Protocol):
     """The ledger, as one Dagster run of one execution sees it."""
 
-    def begin(self, step: Step, side: Side, names: Callable[[Tenant], Mapping[str, str]]) -> Begun | Settled:
+    def begin(self, step: Step, side: Side, names: Callable[[Tenant], Mapping[str, str]]) -> Begun | Settled | Parked:
         """Claim or join, check that this run may act, and make the intent durable.
+
+        Parked when the run is to be handed over to another worker: the step has not been begun by it.
 
         Raises: Refused when the run may not act; CancelRequested on the do side.
         """
@@ -86,6 +128,13 @@ class SagaLedger(Protocol):
         """Raises Refused or CancelRequested when the run may not write (any longer)."""
         ...
 
+    def is_handed_over(self, side: Side) -> bool:
+        """Whether this run's worker is to be rid of it, asked while the step waits.
+
+        Raises: as `fence`.
+        """
+        ...
+
     def next_attempt(self, step: Step, side: Side) -> int: ...
 
     def end_attempt(self, step: Step, side: Side, attempt: int, failure: Failure | None) -> None:
@@ -93,6 +142,13 @@ class SagaLedger(Protocol):
         ...
 
     def wait(self, step: Step, side: Side, reason: str, token: Mapping[str, str]) -> None: ...
+
+    def park(self, step: Step, side: Side, rest: Rest) -> Parked:
+        """The step waits from now on, and this run may not act any longer.
+
+        Raises: Refused when the run may not act; CancelRequested on the do side.
+        """
+        ...
 
     def finish(self, step: Step, attempt: int, outcome: Done | AwaitingSignal) -> None:
         """The effect is there: record it; past the last step close the execution."""

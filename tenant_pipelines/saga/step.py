@@ -6,16 +6,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from tenant_pipelines.domain.outcomes import ObjectRef, Pending, Removal
+from tenant_pipelines.domain.ports import Look
 from tenant_pipelines.domain.retries import Group
 from tenant_pipelines.domain.rules import Rules
 from tenant_pipelines.domain.tenant import Tenant, Tier
 from tenant_pipelines.saga.outcomes import DoOutcome
-from tenant_pipelines.saga.work import PARAMETERS, Work
+from tenant_pipelines.saga.work import PARAMETERS, PARAMETERS_OF_A_LOOK, Looking, Work
 
 DoSide = Callable[..., DoOutcome]
 UndoSide = Callable[..., Sequence[Removal] | Pending]
 Plan = Callable[[Tenant, Rules], Mapping[str, str]]
 Traces = Callable[..., Sequence[ObjectRef]]
+LookSide = Callable[..., Look]
 
 Side = TypeVar("Side", bound=Callable[..., Any])
 
@@ -52,6 +54,7 @@ class Step:
     _plan: Plan | None = field(default=None, repr=False)
     _find: Traces | None = field(default=None, repr=False)
     _traces: Traces | None = field(default=None, repr=False)
+    _look: LookSide | None = field(default=None, repr=False)
 
     def do(self, side: DoSide) -> DoSide:
         """Decorates the do side."""
@@ -78,6 +81,11 @@ class Step:
         self._traces = _checked(self.name, traces)
         return traces
 
+    def look(self, look: LookSide) -> LookSide:
+        """Decorates the look at what goes on outside while either side is parked: cheap, and writes nothing."""
+        self._look = _checked(self.name, look, PARAMETERS_OF_A_LOOK)
+        return look
+
     def only(self, *tiers: Tier) -> "Step":
         """The step, for these tiers; skipped for any other."""
         return replace(self, tiers=frozenset(tiers))
@@ -98,6 +106,11 @@ class Step:
     def has_undo(self) -> bool:
         """Whether there is something to undo."""
         return self._undo is not None
+
+    @property
+    def has_look(self) -> bool:
+        """Whether it can be asked from outside of a run if what it waits for still goes on."""
+        return self._look is not None
 
     def names(self, tenant: Tenant, rules: Rules) -> Mapping[str, str]:
         """The names it would use for this tenant today."""
@@ -121,9 +134,13 @@ class Step:
         """What this step may have made, by name."""
         return self._traces(**work.given_to(self._traces)) if self._traces else ()
 
+    def run_look(self, looking: Looking) -> Look:
+        """Whether what it waits for still goes on; who cannot say lets it be seen to."""
+        return self._look(**looking.given_to(self._look)) if self._look else Look.MOVED
 
-def _checked(name: str, side: Side) -> Side:
-    unknown = set(inspect.signature(side).parameters) - PARAMETERS
+
+def _checked(name: str, side: Side, parameters: frozenset[str] = PARAMETERS) -> Side:
+    unknown = set(inspect.signature(side).parameters) - parameters
     if unknown:
         raise TypeError(f"step {name}: {side.__name__} asks for {', '.join(sorted(unknown))}, which no step is given")
     return side

@@ -59,15 +59,44 @@ class Work:
 
     def given_to(self, side: Callable[..., Any]) -> dict[str, Any]:
         """The values for the side's parameters."""
-        return {name: self._value(name) for name in inspect.signature(side).parameters}
+        return _given(side, self, _OWN, self.world)
 
-    def _value(self, name: str) -> Any:  # noqa: ANN401 - checked against PARAMETERS when the step is declared
-        if name in _OWN:
-            return getattr(self, name)
-        value = getattr(self.world, name)
-        return value() if isinstance(value, Later) else value
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """One look at what a parked step waits for.
+
+    Args:
+        mark: the tenant's. placement: the names recorded for it.
+        token: of the Pending that it waits with.
+        call: with a fence that lets nothing be written.
+    """
+
+    mark: Mark
+    placement: Mapping[str, str]
+    token: Mapping[str, str]
+    call: Call
+    world: World
+
+    def given_to(self, side: Callable[..., Any]) -> dict[str, Any]:
+        """The values for the side's parameters."""
+        return _given(side, self, _OF_A_LOOK, self.world)
+
+
+def _given(side: Callable[..., Any], source: object, own: frozenset[str], world: World) -> dict[str, Any]:
+    """Each parameter's value; the names were checked when the step was declared."""
+    return {name: _value(name, source if name in own else world) for name in inspect.signature(side).parameters}
+
+
+def _value(name: str, source: object) -> Any:  # noqa: ANN401 - as above
+    value = getattr(source, name)
+    return value() if isinstance(value, Later) else value
 
 
 _OWN = frozenset({"tenant", "execution", "placement", "facts", "token", "call", "mark"})
-PARAMETERS = _OWN | {f.name for f in fields(World)}
+_OF_A_LOOK = frozenset({"mark", "placement", "token", "call"})
+_WORLD = frozenset(f.name for f in fields(World))
+PARAMETERS = _OWN | _WORLD
 """Every name a side may have among its parameters."""
+PARAMETERS_OF_A_LOOK = _OF_A_LOOK | _WORLD
+"""The same for a step's `look` side."""

@@ -48,7 +48,7 @@ from tenant_pipelines.domain.outcomes import (
     Removal,
     Removed,
 )
-from tenant_pipelines.domain.ports import Application, Platform
+from tenant_pipelines.domain.ports import Application, Look, Platform
 from tests.conftest import Fence, FenceLowered
 
 PREFIX = "TENANT_PIPELINES_TEST_DOCKER_"
@@ -621,3 +621,79 @@ def test_whatever_stands_in_between_is_understood_by_its_status(
         platform = Docker(DockerHost(f"tcp://127.0.0.1:{port}"))
         with pytest.raises(kind, match="Docker"):
             platform.find(name="tenant-acme", mark=mark, call=call())
+
+
+# Looking from outside of a run
+
+
+def led_by_looks(platform: Platform, application: Application, mark: Mark, make: Calls) -> Ensured:
+    """As `deployed`, but the side is only called when a look has found something to do."""
+    token, end = None, time.monotonic() + 20
+    while True:
+        answer = platform.deploy(application=application, mark=mark, token=token, call=make())
+        if not isinstance(answer, Pending):
+            return answer
+        token = answer.token
+        while platform.look(name=application.name, token=token, call=make()) is Look.GOES_ON:
+            assert time.monotonic() < end, answer.reason
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("image", ["checked", "latest"])
+def test_looks_lead_a_container_to_where_it_is_up(
+    server: Server, platform: Platform, application: Application, mark: Mark, call: Calls, fence: Fence, image: str
+) -> None:
+    server.only_standin()
+    checked = dataclasses.replace(application, image=f"tenant-application:{image}")
+
+    assert isinstance(led_by_looks(platform, checked, mark, call), Created | Adopted)
+
+
+@pytest.mark.parametrize("image", ["sick", "broken"])
+def test_a_look_at_one_that_does_not_come_up_finds_that_it_is_waited_for(
+    server: Server, platform: Platform, application: Application, mark: Mark, call: Calls, image: str, fence: Fence
+) -> None:
+    server.only_standin()
+    sick = dataclasses.replace(application, image=f"tenant-application:{image}")
+    answer = platform.deploy(application=sick, mark=mark, token=None, call=call())
+    assert isinstance(answer, Pending)
+    asked, end = fence.asked, time.monotonic() + 5
+    while platform.look(name="tenant-acme", token=answer.token, call=call()) is not Look.GOES_ON:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+    assert fence.asked == asked
+
+
+def test_a_look_at_one_that_was_restarted_meanwhile_leaves_it_to_the_step(
+    server: Server, platform: Platform, application: Application, mark: Mark, call: Calls
+) -> None:
+    """The moment since which it is watched is in the token, which a look cannot change."""
+    answer = platform.deploy(application=application, mark=mark, token=None, call=call())
+    assert isinstance(answer, Pending)
+    server.container().restart(timeout=1)
+
+    assert platform.look(name="tenant-acme", token=answer.token, call=call()) is Look.MOVED
+
+
+def test_a_look_at_a_removal_that_goes_on_finds_that_until_it_is_gone(
+    server: Server, platform: Platform, application: Application, mark: Mark, call: Calls
+) -> None:
+    deployed(platform, application, mark, call)
+    server.break_(Mode.HALF_DONE, "DELETE /containers/*")
+    with pytest.raises(Outage):
+        platform.remove(name="tenant-acme", mark=mark, token=None, call=call())
+    going = platform.remove(name="tenant-acme", mark=mark, token=None, call=call())
+    assert isinstance(going, Pending)
+
+    assert platform.look(name="tenant-acme", token=going.token, call=call()) is Look.GOES_ON
+
+    assert isinstance(removed(platform, mark, call), Removed | NothingToRemove)
+    assert platform.look(name="tenant-acme", token=going.token, call=call()) is Look.MOVED
+
+
+def test_a_look_tells_an_outage_from_an_answer(server: Server, platform: Platform, call: Calls) -> None:
+    server.break_(Mode.SERVER_ERROR, "GET /containers/*/json")
+
+    with pytest.raises(Outage):
+        platform.look(name="tenant-acme", token={"container": "c", "outcome": "created"}, call=call())

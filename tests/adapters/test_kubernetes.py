@@ -50,7 +50,7 @@ from tenant_pipelines.domain.outcomes import (
     Removal,
     Removed,
 )
-from tenant_pipelines.domain.ports import Application, Platform
+from tenant_pipelines.domain.ports import Application, Look, Platform
 from tests.conftest import Fence, FenceLowered
 
 PREFIX = "TENANT_PIPELINES_TEST_KUBERNETES_"
@@ -806,3 +806,87 @@ def test_no_manifest_but_the_secret_holds_the_secret(mark: Mark) -> None:
 
     assert found == ["Secret"]
     assert "sesame" not in str(manifests.contents(application, mark, config)) + repr(application)
+
+
+# Looking from outside of a run
+
+
+def led_by_looks(kubernetes: Kubernetes, name: str, call: Calls, fence: Fence, side: Callable[..., Any]) -> Any:
+    """As `finished`, but the side is only called when a look has found something to do."""
+    token, end = None, time.monotonic() + PATIENCE
+    while True:
+        outcome = side(token)
+        if not isinstance(outcome, Pending):
+            return outcome
+        token, asked = outcome.token, fence.asked
+        while kubernetes.look(name=name, token=token, call=call()) is Look.GOES_ON:
+            assert time.monotonic() < end, outcome.reason
+            Event().wait(0.02)
+        assert fence.asked == asked
+
+
+def test_looks_lead_a_rollout_and_a_removal_to_their_ends(
+    kubernetes: Kubernetes, name: str, mark: Mark, call: Calls, fence: Fence
+) -> None:
+    calls: list[object] = []
+
+    def deploy(token: Mapping[str, str] | None) -> Ensured | Pending:
+        calls.append(token)
+        return kubernetes.deploy(application=app(name), mark=mark, token=token, call=call())
+
+    def remove(token: Mapping[str, str] | None) -> Removal | Pending:
+        calls.append(token)
+        return kubernetes.remove(name=name, mark=mark, token=token, call=call())
+
+    assert isinstance(led_by_looks(kubernetes, name, call, fence, deploy), Created)
+    assert isinstance(led_by_looks(kubernetes, name, call, fence, remove), Removed)
+    assert len(calls) == 4
+
+
+def test_a_look_at_a_namespace_that_is_held_up_finds_that_it_goes_on(
+    kubernetes: Kubernetes, world: World, name: str, mark: Mark, call: Calls, fence: Fence
+) -> None:
+    world.make_namespace(name, mark.labels())
+    let_go = world.hold(name)
+    world.delete_namespace(name)
+    waiting = kubernetes.deploy(application=app(name), mark=mark, token=None, call=call())
+    assert isinstance(waiting, Pending)
+
+    assert kubernetes.look(name=name, token=waiting.token, call=call()) is Look.GOES_ON
+
+    let_go()
+    until(lambda: kubernetes.look(name=name, token=waiting.token, call=call()) is Look.MOVED)
+    assert fence.asked == 0
+
+
+def test_a_look_finds_that_another_namespace_has_taken_the_place_of_ours(
+    kubernetes: Kubernetes, world: World, name: str, mark: Mark, call: Calls
+) -> None:
+    world.make_namespace(name, mark.labels())
+    token = {"phase": "deleting", "uid": "of-one-that-is-gone"}
+
+    assert kubernetes.look(name=name, token=token, call=call()) is Look.MOVED
+
+
+@OF_THE_SANDBOX
+def test_a_look_at_a_rollout_without_progress_leaves_it_to_the_step(
+    world: World, name: str, mark: Mark, call: Calls
+) -> None:
+    kubernetes = Kubernetes(replace(world, progress_deadline=1).config)
+    application = app(name, "registry.example/does-not-exist:1")
+    begun = kubernetes.deploy(application=application, mark=mark, token=None, call=call())
+    assert isinstance(begun, Pending)
+    assert kubernetes.look(name=name, token=begun.token, call=call()) is Look.GOES_ON
+
+    until(lambda: kubernetes.look(name=name, token=begun.token, call=call()) is Look.MOVED)
+
+    with pytest.raises(Answered):
+        kubernetes.deploy(application=application, mark=mark, token=begun.token, call=call())
+
+
+@OF_THE_SANDBOX
+def test_a_look_tells_an_outage_from_an_answer(kubernetes: Kubernetes, world: World, name: str, call: Calls) -> None:
+    world.break_("GET /apis/apps/v1/namespaces/*/deployments/*", "server_error")
+
+    with pytest.raises(Outage):
+        kubernetes.look(name=name, token={"phase": "rollout"}, call=call())

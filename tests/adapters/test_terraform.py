@@ -55,7 +55,7 @@ from tenant_pipelines.domain.outcomes import (
     Removal,
     Removed,
 )
-from tenant_pipelines.domain.ports import Applied, Infrastructure
+from tenant_pipelines.domain.ports import Applied, Infrastructure, Look
 from tests.conftest import Fence, FenceLowered
 
 TOKEN = "standin.atlasv1.0123456789abcdefghijklmnopqrstuvwxyz"
@@ -1062,3 +1062,104 @@ def nothing_left(world: World) -> bool:
     _ = world.only_sandbox
     shown = httpx.get(f"{world.settings.address}/_sandbox/state", params={"tenant": "acme"}).json()
     return bool(shown == {"objects": []})
+
+
+# --- looking from outside of a run
+
+
+def led_by_looks(cloud: TerraformCloud, side: Callable[[Any], T | Pending], call: Make, fence: Fence) -> tuple[T, int]:
+    """As `followed`, but the side is only called when a look has found something to do; and how often it was."""
+    token, times = None, 0
+    deadline = time.monotonic() + 60
+    while True:
+        times += 1
+        outcome = side(token)
+        if not isinstance(outcome, Pending):
+            return outcome, times
+        token, asked = outcome.token, fence.asked
+        while cloud.look(workspace=WORKSPACE, token=token, call=call()) is Look.GOES_ON:
+            assert time.monotonic() < deadline, outcome.reason
+            threading.Event().wait(0.01)
+        assert fence.asked == asked
+        threading.Event().wait(outcome.look_again_after)
+
+
+def test_looks_lead_an_apply_and_a_destroy_to_their_ends(
+    world: World, cloud: TerraformCloud, mark: Mark, call: Make, fence: Fence
+) -> None:
+    ensure(cloud, mark, call())
+
+    def apply_it(token: Any) -> Applied | Pending:
+        return cloud.apply(workspace=WORKSPACE, key=mark.tenant_key, mark=mark, token=token, call=call(key="step"))
+
+    def destroy_it(token: Any) -> Sequence[Removal] | Pending:
+        return cloud.destroy(workspace=WORKSPACE, key=mark.tenant_key, mark=mark, token=token, call=call(key="undo"))
+
+    applied, calls = led_by_looks(cloud, apply_it, call, fence)
+    assert sorted(applied.resources) == addresses(mark)
+    assert calls <= 5  # begin, start, confirm, done
+    removed, _ = led_by_looks(cloud, destroy_it, call, fence)
+    assert isinstance(removed[-1], Removed)
+
+
+def test_a_look_at_a_run_that_waits_finds_that_it_goes_on_and_writes_nothing(
+    world: World, cloud: TerraformCloud, mark: Mark, call: Make, fence: Fence
+) -> None:
+    ensure(cloud, mark, call())
+    world.break_(START, "slow")
+    token: Any = None
+    while token is None or "run_id" not in token:
+        pending = cloud.apply(workspace=WORKSPACE, key=mark.tenant_key, mark=mark, token=token, call=call())
+        assert isinstance(pending, Pending)
+        token = pending.token
+    asked, written = fence.asked, len(world.writes)
+
+    assert cloud.look(workspace=WORKSPACE, token=token, call=call()) is Look.GOES_ON
+
+    assert (fence.asked, len(world.writes)) == (asked, written)
+    world.operator.runs.discard(token["run_id"])
+    assert cloud.look(workspace=WORKSPACE, token=token, call=call()) is Look.MOVED
+    destroy(cloud, mark, call)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        {"phase": "applying", "run_id": "run-gone"},
+        {"phase": "removing"},
+        {"phase": "clearing"},
+        {"phase": "unheard of"},
+    ],
+    ids=lambda token: str(token["phase"]),
+)
+def test_a_look_that_finds_nothing_to_wait_for_leaves_it_to_the_step(
+    world: World, cloud: TerraformCloud, mark: Mark, call: Make, token: dict[str, str]
+) -> None:
+    assert cloud.look(workspace=WORKSPACE, token=token, call=call()) is Look.MOVED
+
+
+def test_a_look_at_a_destroy_run_that_others_hold_up_leaves_it_to_the_step(
+    world: World, cloud: TerraformCloud, mark: Mark, call: Make
+) -> None:
+    """The runs before it are to be withdrawn, which is a write."""
+    provisioned(cloud, mark, call)
+    found = world.operator.workspaces.read(WORKSPACE, organization=world.settings.organization)
+    world.break_(START, "slow")
+    start = RunCreateOptions.model_validate({"workspace": {"id": found.id}, "message": "by an operator"})
+    world.operator.runs.create(start)
+    ours = RunCreateOptions.model_validate(
+        {"workspace": {"id": found.id}, "message": "ours [undo]", "is_destroy": True}
+    )
+    behind = world.operator.runs.create(ours)
+
+    look = cloud.look(workspace=WORKSPACE, token={"phase": "planning", "run_id": behind.id}, call=call())
+
+    assert look is Look.MOVED
+    destroy(cloud, mark, call)
+
+
+def test_a_look_tells_an_outage_from_an_answer(world: World, cloud: TerraformCloud, mark: Mark, call: Make) -> None:
+    world.break_("GET /api/v2/runs/*", "server_error")
+
+    with pytest.raises(Outage):
+        cloud.look(workspace=WORKSPACE, token={"phase": "applying", "run_id": "run-1"}, call=call())

@@ -4,6 +4,8 @@ import psycopg
 import pytest
 
 from tenant_pipelines.domain.failures import Answered
+from tenant_pipelines.domain.outcomes import Pending
+from tenant_pipelines.domain.retries import Group, Retries
 from tenant_pipelines.domain.tenant import Status
 from tenant_pipelines.domain.workflow import Execution, State
 from tests.cli.conftest import Terminal
@@ -42,6 +44,35 @@ def test_show_tells_status_step_and_history(terminal: Terminal, waiting: Executi
     events = [event["event_id"] for event in shown["history"]]
     assert events == list(range(1, len(events) + 1))
     assert "WorkflowExecutionStarted" in terminal("workflow", "show", waiting.workflow_id).out
+
+
+def test_show_of_a_parked_one_says_where_it_waits_for_what_and_until_when(
+    terminal: Terminal, company: HeardCompany, systems: Systems, key: str
+) -> None:
+    company.retries = dict.fromkeys(Group, Retries(3, 600, 600, 20, 3600))
+    systems.fail("deploy", Pending("rollout: 0 of 1 pods", {"phase": "rollout"}, 600))
+    parked = company.provision(key, plan="free")
+
+    shown = terminal("workflow", "show", parked.workflow_id, "--json").document
+
+    assert shown["status"] == "running"
+    assert (
+        shown["parked"].items()
+        >= {
+            "step": "deploying_application",
+            "side": "do",
+            "waitsFor": "rollout: 0 of 1 pods",
+        }.items()
+    )
+    assert shown["parked"]["since"] < shown["parked"]["nextLook"]
+    told = terminal("workflow", "show", parked.workflow_id).out
+    assert "parked: at deploying_application since " in told
+    assert "waits for: rollout: 0 of 1 pods" in told
+
+
+def test_show_of_one_that_is_not_parked_says_so(terminal: Terminal, waiting: Execution) -> None:
+    assert terminal("workflow", "show", waiting.workflow_id, "--json").document["parked"] is None
+    assert "parked: no" in terminal("workflow", "show", waiting.workflow_id).out
 
 
 def test_show_of_a_failed_one_has_the_step_and_the_way_out(

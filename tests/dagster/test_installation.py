@@ -13,6 +13,9 @@ from dagster_k8s import K8sRunLauncher
 from dagster_postgres.utils import set_pg_statement_timeout
 
 from sandbox.postgres import Server
+from sandbox.stack.generated import without_pool
+from tenant_pipelines.launcher.run_launcher import WarmRunLauncher
+from tenant_pipelines.runs.pairs import PINNED, refusal
 from tests.runs.stage import instance_in_memory
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +44,24 @@ def test_dagster_accepts_the_file(file: Path, written: dict[str, Any], monkeypat
 
     ref = InstanceRef.from_dir(str(file.parent))
 
-    assert isinstance(ref.run_coordinator, QueuedRunCoordinator)
-    assert isinstance(ref.run_launcher, DefaultRunLauncher | K8sRunLauncher)
+    assert ref.run_coordinator is not None
+    assert isinstance(ref.run_launcher, WarmRunLauncher | K8sRunLauncher)
     assert ref.settings["run_monitoring"] == written["run_monitoring"]
+
+
+def test_launcher_and_coordinator_are_a_supported_pair(written: dict[str, Any]) -> None:
+    assert refusal(written["run_coordinator"]["class"], written["run_launcher"]["class"], PINNED) is None
+
+
+def test_the_sections_for_going_without_the_pool_are_a_supported_pair_too() -> None:
+    sections = yaml.safe_load(without_pool(FILES[0].read_text()))
+
+    assert refusal(sections["run_coordinator"]["class"], sections["run_launcher"]["class"], PINNED) is None
+    assert sections["run_coordinator"]["config"]["max_user_code_failure_retries"] >= 5
+    del sections["storage"], sections["compute_logs"]
+    with instance_in_memory(sections) as instance:
+        assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
+        assert isinstance(instance.run_launcher, DefaultRunLauncher)
 
 
 def test_telemetry_is_off(written: dict[str, Any]) -> None:
@@ -60,17 +78,19 @@ def test_run_monitoring_is_on_and_looks_often(written: dict[str, Any]) -> None:
     assert written["run_monitoring"]["poll_interval_seconds"] <= 30
 
 
-def test_a_run_that_is_dequeued_while_the_code_server_is_away_is_tried_again(written: dict[str, Any]) -> None:
+def test_a_run_that_is_dequeued_while_the_code_server_is_away_is_tried_again() -> None:
+    written = yaml.safe_load(FILES[1].read_text())  # the other one has no queue of Dagster's
+
     assert written["run_coordinator"]["config"]["max_user_code_failure_retries"] >= 5
 
 
 def test_the_database_is_spoken_to_through_psycopg2(written: dict[str, Any]) -> None:
-    assert written["storage"]["postgres"]["postgres_db"]["scheme"] == "postgresql+psycopg2"
+    assert _database(written)["scheme"] == "postgresql+psycopg2"
 
 
 def test_every_secret_comes_from_the_environment(written: dict[str, Any]) -> None:
     """A literal shows in the arguments of the code server's process."""
-    database = written["storage"]["postgres"]["postgres_db"]
+    database = _database(written)
 
     assert list(database["password"]) == ["env"]
     assert not [key for key, value in _leaves(written) if _secret(key) and key != "env" and isinstance(value, str)]
@@ -113,6 +133,12 @@ def test_only_the_kubernetes_launcher_can_tell_that_a_worker_is_gone_and_resume_
     assert not DefaultRunLauncher().supports_resume_run
     assert K8sRunLauncher.supports_check_run_worker_health.fget(None)  # type: ignore[attr-defined]
     assert K8sRunLauncher.supports_resume_run.fget(None)  # type: ignore[attr-defined]
+
+
+def _database(written: dict[str, Any]) -> dict[str, Any]:
+    storage = written["storage"]
+    found: dict[str, Any] = (storage.get("postgres") or storage["custom"]["config"])["postgres_db"]
+    return found
 
 
 def _leaves(value: Any, key: str = "") -> list[tuple[str, Any]]:

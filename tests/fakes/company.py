@@ -16,6 +16,7 @@ from tenant_pipelines.ledger.operator_ledger import OperatorLedger
 from tenant_pipelines.ledger.run_ledger import RunLedger
 from tenant_pipelines.operations import tenants
 from tenant_pipelines.operations.operations import Desk
+from tenant_pipelines.operations.parking import Looks
 from tenant_pipelines.operations.reconcile import Push, reconcile
 from tenant_pipelines.operations.requests import new_tenant
 from tenant_pipelines.operations.runs import Launch
@@ -54,6 +55,7 @@ class Company:
         sweep_after: float = 0.2,
         undo_retry_every: float = 0.05,
         undo_retry_for: float = 30.0,
+        wait_in_worker: float = 15.0,
         journal: Noted | None = None,
     ) -> None:
         self.database = Database(database, patience=5) if isinstance(database, str) else database
@@ -63,6 +65,7 @@ class Company:
         self.sweep_after = sweep_after
         self.undo_retry_every = undo_retry_every
         self.undo_retry_for = undo_retry_for
+        self.wait_in_worker = wait_in_worker
         self.runs = InlineRuns(self.engine)
         self.desk = Desk(OperatorLedger(self.database), self.runs, PROVISIONING, self.journal, SystemClock())
         self.runs.desk = self.desk
@@ -95,6 +98,7 @@ class Company:
             self.retries,
             undo_retry_every=self.undo_retry_every,
             undo_retry_for=self.undo_retry_for,
+            wait_in_worker=self.wait_in_worker,
         )
 
     def create(self, key: str, *, plan: str = "enterprise") -> Tenant:
@@ -113,14 +117,23 @@ class Company:
         return found
 
     def settle(self, execution: Execution, *, seconds: float = 20.0) -> Execution:
-        """Push the execution on, as the guard does, until it is closed or waits for a signal."""
+        """Push the execution on, as waker and guard do, until it is closed or waits for a signal."""
         until = self.desk.clock.monotonic() + seconds
         while not (now := self.execution(execution)).state.closed and now.waiting_until is None:
             assert self.desk.clock.monotonic() < until, now
+            if now.parked:
+                self.wake()
             if reconcile(self.desk, now, by="guard") is Push.NOTHING:
                 self.in_between(now)
                 self.desk.clock.sleep(0.01)
         return now
+
+    def wake(self) -> None:
+        """What the waker does: see to everything that is parked and due, and to the end of every look."""
+        with Looks(self.desk, self.world, by="waker") as looks:
+            looks.pass_over()
+            looks.rest()
+            looks.pass_over()  # raises what the looks have met
 
     def in_between(self, execution: Execution) -> None:
         """Called again and again while an execution rests, as between two passes of its rollback."""

@@ -8,8 +8,9 @@ from tenant_pipelines.domain.refusals import Refused
 from tenant_pipelines.domain.workflow import Kind
 from tenant_pipelines.operations.operations import Desk
 from tenant_pipelines.operations.reconcile import roll_back_of_run
-from tenant_pipelines.operations.runs import Launch, RunState
+from tenant_pipelines.operations.runs import Asked, Launch, RunState
 from tenant_pipelines.saga.engine import Engine, StepCancelled, StepFailed
+from tenant_pipelines.saga.ledger import Parked
 
 
 class Killed(BaseException):
@@ -28,6 +29,7 @@ class InlineRuns:
         self.launched: list[Launch] = []
         self.refused: list[Refused] = []
         self.log: list[str] = []
+        self.parked: list[Parked] = []
 
     def launch(self, launch: Launch) -> None:
         if self.lost_launches:
@@ -46,21 +48,37 @@ class InlineRuns:
     def state(self, run_id: UUID) -> RunState:
         return self.states.get(run_id, RunState.MISSING)
 
+    def asked(self, run_id: UUID) -> Asked | None:
+        return None
+
+    def close_lost(self, run_id: UUID, why: str) -> None:
+        self.states[run_id] = RunState.ENDED
+
     def _carry_out(self, launch: Launch) -> bool:
-        """Take the steps; answers whether one has failed."""
+        """Take the steps, until one waits for longer; answers whether one has failed."""
         engine = self.engine(launch)
         assert self.desk is not None
         try:
             if launch.kind is Kind.ROLLBACK:
-                for step in reversed(self.desk.provisioning.before_pivot[1:]):
-                    engine.backward(step, self.log.append)
-                engine.conclude()
-                return False
+                return self._roll_back(engine, launch.first_step)
             first = self.desk.provisioning.step(launch.first_step).number if launch.first_step else 1
             for step in self.desk.provisioning.steps[first - 1 :]:
-                engine.forward(step, self.log.append)
+                if isinstance(parked := engine.forward(step, self.log.append), Parked):
+                    self.parked.append(parked)
+                    return False
         except Refused as refused:
             self.refused.append(refused)
         except (StepFailed, StepCancelled):
             return True
+        return False
+
+    def _roll_back(self, engine: Engine, first: str | None) -> bool:
+        assert self.desk is not None
+        before_pivot = self.desk.provisioning.before_pivot
+        highest = self.desk.provisioning.step(first).number if first else before_pivot[-1].number
+        for step in reversed(before_pivot[1:highest]):
+            if isinstance(parked := engine.backward(step, self.log.append), Parked):
+                self.parked.append(parked)
+                return False
+        engine.conclude()
         return False

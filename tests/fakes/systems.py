@@ -19,6 +19,7 @@ from tenant_pipelines.domain.ports import (
     Application,
     Applied,
     DatabaseAccess,
+    Look,
     ResourceRow,
     StorageAccess,
     TenantProvisioned,
@@ -43,13 +44,16 @@ class Systems:
     """All nine at once: fulfils every port.
 
     `objects` is what exists; `script[operation]` holds what the next calls of that operation raise or answer instead,
-    before their effect, or (as a pair with True) after it.
+    before their effect, or (as a pair with True) after it. `looks` is what the next looks answer or raise, before
+    they answer that something has moved; `looked` holds their tokens.
     """
 
     def __init__(self) -> None:
         self.objects: dict[ObjectRef, Mark] = {}
         self.script: defaultdict[str, list[tuple[Exception | Pending, bool]]] = defaultdict(list)
         self.calls: list[str] = []
+        self.looks: list[Look | Exception] = []
+        self.looked: list[Mapping[str, str]] = []
         self.before: Callable[[str], None] = lambda _: None
 
     def fail(self, operation: str, error: Exception | Pending, *, after: bool = False, times: int = 1) -> None:
@@ -79,17 +83,22 @@ class Systems:
         return ensured
 
     def _remove(self, operation: str, refs: Sequence[ObjectRef], call: Call) -> list[Removal]:
+        removed = self._take_away(operation, refs, call)
+        assert not isinstance(removed, Pending)
+        return removed
+
+    def _take_away(self, operation: str, refs: Sequence[ObjectRef], call: Call) -> list[Removal] | Pending:
         self.calls.append(operation)
         self.before(operation)
         error, after = self.script[operation].pop(0) if self.script[operation] else (None, False)
         if error is not None and not after:
-            _raised(error)
+            return _raised(error)
         call.before_write()
         removals: list[Removal] = [
             Removed(ref) if self.objects.pop(ref, None) is not None else NothingToRemove(ref) for ref in refs
         ]
         if error is not None:
-            _raised(error)
+            return _raised(error)
         return removals
 
     def ensure_organization(self, *, alias: str, name: str, domains: Sequence[str], mark: Mark, call: Call) -> Ensured:
@@ -146,7 +155,7 @@ class Systems:
     def destroy(
         self, *, workspace: str, key: str, mark: Mark, token: Mapping[str, str] | None, call: Call
     ) -> Sequence[Removal] | Pending:
-        return self._remove("destroy", [ObjectRef("terraform", "workspace", workspace, workspace)], call)
+        return self._take_away("destroy", [ObjectRef("terraform", "workspace", workspace, workspace)], call)
 
     def deploy(
         self, *, application: Application, mark: Mark, token: Mapping[str, str] | None, call: Call
@@ -156,7 +165,8 @@ class Systems:
 
     def remove(self, *, name: str, mark: Mark, token: Mapping[str, str] | None, call: Call) -> Removal | Pending:
         ref = ObjectRef("kubernetes", "namespace", name, name, "https://app")
-        return self._remove("remove deployment", [ref], call)[0]
+        removed = self._take_away("remove deployment", [ref], call)
+        return removed if isinstance(removed, Pending) else removed[0]
 
     def ensure_records(self, *, domains: Sequence[str], target: str, mark: Mark, call: Call) -> Sequence[Ensured]:
         return [self._sure("dns", ObjectRef("dns", "record", domain, domain), mark, call) for domain in domains]
@@ -185,6 +195,15 @@ class Systems:
 
     def remove_resources(self, *, mark: Mark, call: Call) -> Sequence[Removal]:
         return self._remove("remove resources", [ObjectRef("postgres", "row", mark.tenant_key, mark.tenant_id)], call)
+
+    def look(self, *, token: Mapping[str, str], call: Call, **_: object) -> Look:
+        call.seconds_left()
+        self.looked.append(token)
+        self.before("look")
+        answer = self.looks.pop(0) if self.looks else Look.MOVED
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def find(self, *, mark: Mark, call: Call, **_: object) -> Sequence[ObjectRef]:
         call.seconds_left()

@@ -1,5 +1,6 @@
 """An operation that is refused says why and what would be allowed, and changes nothing."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import psycopg
@@ -9,6 +10,7 @@ from tenant_pipelines.domain.plans import TIER_OF_PLAN
 from tenant_pipelines.domain.refusals import Code, Refused
 from tenant_pipelines.domain.tenant import MANAGEMENT, PLATFORM, PROVISION_FROM, Status
 from tenant_pipelines.ledger.database import Database
+from tenant_pipelines.ledger.launches import Launches
 from tenant_pipelines.ledger.operator_ledger import OperatorLedger
 from tenant_pipelines.operations import tenants
 from tenant_pipelines.operations.requests import new_tenant
@@ -178,3 +180,20 @@ def test_the_database_is_away(away: OperatorLedger) -> None:
             assert "fake-secret" not in refused.value.message
     finally:
         away.database.close()
+
+
+def test_a_full_queue_is_refused_with_the_time_to_come_back(
+    company: HeardCompany, admin: psycopg.Connection, key: str
+) -> None:
+    tenant = company.create(key)
+    desk = replace(company.desk, queue_limit=2)
+    for _ in range(2):
+        Launches(company.database).add(uuid4(), "provision_tenant")
+    before = dump(admin)
+
+    with pytest.raises(Refused, match=r"2 runs wait for a worker already.*Try again in \d+ s") as refused:
+        start(desk, tenant.id, TESTER)
+
+    assert refused.value.code is Code.UNAVAILABLE
+    assert dump(admin) == before
+    admin.execute("truncate engine.launches")

@@ -224,7 +224,7 @@ def test_the_rollback_undoes_what_was_begun_and_says_what_it_removed(stage: Stag
     assert stage.ledger.tenant(tenant.id).status is Status.PROVISION_FAILED
 
 
-def test_a_failing_undo_is_shown_undoes_the_rest_and_fails_the_run_until_its_next_pass(
+def test_a_failing_undo_is_shown_undoes_the_rest_and_the_run_says_when_it_goes_on(
     stage: Stage, systems: Systems
 ) -> None:
     systems.fail("bucket", Validation("S3", "said no"))
@@ -233,7 +233,10 @@ def test_a_failing_undo_is_shown_undoes_the_rest_and_fails_the_run_until_its_nex
 
     [rollback] = stage.carry_out_queue()
 
-    assert rollback.status is DagsterRunStatus.FAILURE
+    assert rollback.status is DagsterRunStatus.SUCCESS
+    said = stage.shown(rollback)["undo_updating_status"]
+    assert (said["state"], said["waits_for"]) == ("waiting", "not undone yet: creating_admin_user")
+    assert f"{stage.execution(run).next_undo_at:%H:%M:%S}" in said["goes_on_at"]
     assert stage.shown(rollback)["undo_creating_admin_user"]["state"] == "failed"
     assert "Keycloak" in stage.shown(rollback)["undo_creating_admin_user"]["error"]
     assert stage.shown(rollback)["undo_creating_idp_organization"]["state"] == "done"
@@ -385,7 +388,7 @@ def test_no_secret_shows_in_events_tags_config_or_output(
     noted = str(stage.journal.lines)
     texts = [output.out, output.err, history, noted]
     texts += [text for each in runs for text in (stage.said(each), str(each.tags), str(each.run_config))]
-    assert "refused the manifest" in texts[0] + texts[1]
+    assert [text for text in texts if "refused the manifest" in text] != []
     for secret in [*SECRETS.values(), SCHEMA_PASSWORD, BUCKET_KEY, words]:
         assert [text for text in texts if secret in text] == []
 

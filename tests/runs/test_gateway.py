@@ -122,7 +122,7 @@ def test_two_who_make_the_same_run_at_once_get_one(stage: Stage, monkeypatch: py
     assert _enqueued(stage, execution.id) == 1
 
 
-@pytest.mark.parametrize("away", ["get_run_by_id", "create_run_for_job", "submit_run"])
+@pytest.mark.parametrize("away", ["get_run_by_id", "add_run", "submit_run"])
 def test_a_launch_that_dagster_cannot_take_is_said_to_be_one_and_can_be_made_up_for(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:

@@ -237,6 +237,25 @@ def test_a_rollback_that_loses_its_worker_is_finished(company: Company, systems:
     assert systems.of("acme") == set()
 
 
+def test_what_has_been_undone_forgets_the_workers_lost_before_it(company: Company, systems: Systems) -> None:
+    """Else a rollback that loses a worker now and then would pause for longer and longer."""
+    died: list[str] = []
+
+    def die_at_each(seen: str) -> None:
+        if seen.startswith("remove") and seen not in died:
+            died.append(seen)
+            raise Killed
+
+    systems.fail("deploy", Answered("Kubernetes", "said no"), times=9)
+    systems.before = die_at_each
+
+    execution = company.settle(company.provision("acme"))
+
+    assert len(died) > 3
+    assert execution.losses == 0
+    assert systems.of("acme") == set()
+
+
 def test_a_cancel_rolls_back_and_ends_cancelled(company: Company, systems: Systems) -> None:
     def cancel(seen: str) -> None:
         if seen == "deploy":

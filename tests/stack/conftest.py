@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -51,6 +52,20 @@ class Stack:
         """Another command about this stack."""
         whole = [*COMMAND, *arguments, "--home", str(self.folder.home)]
         return subprocess.run(whole, env=self.environment(), capture_output=True, text=True, timeout=100, check=False)
+
+    def sourced(self, *arguments: str) -> str:
+        """What a command about tenants or workflows says to a person who has sourced `.local/env`."""
+        script = f". {shlex.quote(str(self.folder.shell_env))} && exec {shlex.join([*COMMAND, *arguments])}"
+        done = subprocess.run(
+            ["/bin/sh", "-c", script],
+            cwd=self.folder.home,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return done.stdout
 
     @property
     def document(self) -> Mapping[str, Any]:

@@ -105,14 +105,16 @@ def test_a_shell_reads_the_environment(written: Folder) -> None:
 def test_dagster_takes_its_configuration(written: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     config, _ = dagster_instance_config(str(written.dagster_home))
 
-    assert config["storage"]["postgres"]["postgres_db"]["scheme"] == "postgresql+psycopg2"
+    assert config["storage"]["custom"]["config"]["postgres_db"]["scheme"] == "postgresql+psycopg2"
+    assert config["run_launcher"]["class"] == "WarmRunLauncher"
     assert config["run_retries"]["enabled"] is False
     assert config["telemetry"]["enabled"] is False
 
 
 @pytest.mark.parametrize("file", ["dagster_home/dagster.yaml", "deploy/kubernetes/dagster.yaml"])
 def test_every_secret_in_dagster_yaml_comes_from_the_environment(file: str) -> None:
-    database = yaml.safe_load((CHECKOUT / file).read_text())["storage"]["postgres"]["postgres_db"]
+    storage = yaml.safe_load((CHECKOUT / file).read_text())["storage"]
+    database = (storage.get("postgres") or storage["custom"]["config"])["postgres_db"]
 
     assert all(set(value) == {"env"} for name, value in database.items() if name != "scheme")
 

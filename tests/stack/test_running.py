@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -9,8 +11,10 @@ import httpx
 import psycopg
 import pytest
 
-from sandbox.stack import credentials, parts
+from sandbox.stack import credentials, generated, parts
 from sandbox.stack.generated import SERVICES
+from sandbox.stack.ports import Ports
+from sandbox.stack.readiness import pool_is_ready
 from sandbox.stack.supervision import Supervisor
 from tests.stack.conftest import Stack
 
@@ -134,7 +138,44 @@ def parts_answer(stack: Stack, name: str) -> bool:
 def test_the_worker_can_be_stopped_and_started(stack: Stack) -> None:
     assert stack.command("worker", "stop").returncode == 0
     states = Supervisor(stack.folder).states()
-    assert {states[name].pid for name in ("dagster-code", "dagster-daemon")} == {0}
+    assert {states[name].pid for name in ("workers", "dagster-daemon")} == {0}
+    assert states["dagster-code"].pid != 0  # so that runs can be launched, which wait for a worker
+    assert not pool_is_ready(_ledger(stack))
 
     assert stack.command("worker", "start").returncode == 0
+    assert pool_is_ready(_ledger(stack))
     assert {part.state for part in parts.status(stack.folder) if part.name == "worker"} <= {"STARTING", "RUNNING"}
+
+
+def test_a_pool_that_dies_is_started_again_and_leaves_no_worker_behind(stack: Stack) -> None:
+    before = Supervisor(stack.folder).states()["workers"].pid
+    warm = {process.pid for process in stack.left if "forkserver" in process.command}
+    assert len(warm) >= 4  # the template, two workers and the waker
+
+    os.kill(before, signal.SIGKILL)
+
+    _eventually(lambda: Supervisor(stack.folder).states()["workers"].pid not in (0, before))
+    _eventually(lambda: pool_is_ready(_ledger(stack)))
+    _eventually(lambda: not warm & {process.pid for process in stack.left})
+
+
+def test_a_second_pool_is_refused(stack: Stack) -> None:
+    environment = {**os.environ, "TENANT_PIPELINES_DATABASE_URL": _ledger(stack)}
+    done = subprocess.run(
+        [sys.executable, "-m", "tenant_pipelines.launcher"],
+        cwd=stack.folder.home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "Another pool of workers works for this ledger already" in done.stderr
+    assert pool_is_ready(_ledger(stack))
+
+
+def _ledger(stack: Stack) -> str:
+    password = credentials.ensure(stack.folder).control_plane_password
+    return generated.database_url("control_plane", Ports(stack.offset), password)

@@ -97,7 +97,9 @@ def test_dagster_dev_provisions_a_tenant_that_is_launched_over_graphql(systems: 
         )  # fmt: skip
     try:
         _eventually(lambda: _launched(port, tenant_id))
-        _eventually(lambda: "ACTIVE" in _sourced(systems, *COMMAND, "tenant", "list").communicate(timeout=30)[0])
+        _eventually(
+            lambda: "statusName: ACTIVE" in _sourced(systems, *COMMAND, "tenant", "show", "hooli").communicate()[0]
+        )
     except AssertionError as error:
         raise AssertionError(log.read_text()[-3000:]) from error
     finally:

@@ -19,7 +19,7 @@ from tenant_pipelines.domain.outcomes import (
     Removal,
     Removed,
 )
-from tenant_pipelines.domain.ports import Application
+from tenant_pipelines.domain.ports import Application, Look
 
 LOOK_AGAIN_AFTER = 1.0
 """Seconds between two looks at a container that is coming up or going away."""
@@ -66,6 +66,18 @@ class Docker:
         if named is not None and not named.belongs_to(mark):
             return NotOurs(ref)
         return Removed(ref) if containers or volumes or token else NothingToRemove(ref)
+
+    def look(self, *, name: str, token: Mapping[str, str], call: Call) -> Look:
+        """Whether the container is still coming up, or going away; nothing is written."""
+        del name  # the token has the container's id
+        with engine_of(self._host, call) as engine:
+            container = engine.container(token["container"])
+        if container is None or container.status in {"created", "exited"}:
+            return Look.MOVED
+        if "outcome" not in token:  # it is to go away
+            return Look.GOES_ON if container.status == "removing" else Look.MOVED
+        # One that runs without a health check is up, or to be watched from now on: both are for `deploy` to say.
+        return Look.MOVED if container.waits_for(running_since=container.started_at) is None else Look.GOES_ON
 
     def find(self, *, name: str, mark: Mark, call: Call) -> Sequence[ObjectRef]:
         """Every container and volume with the mark, whatever its name."""

@@ -20,7 +20,7 @@ from tenant_pipelines.domain.outcomes import (
     Removal,
     Removed,
 )
-from tenant_pipelines.domain.ports import Application
+from tenant_pipelines.domain.ports import Application, Look
 
 LOOK_AGAIN_AFTER = 1.0
 """Seconds between two looks at a rollout or at a namespace that is being deleted."""
@@ -77,6 +77,16 @@ class Kubernetes:
         except Gone:
             return Removed(_ref(name, uid))
         return self._until_gone(name, "its deletion has just begun", deleting)
+
+    def look(self, *, name: str, token: Mapping[str, str], call: Call) -> Look:
+        """Whether the rollout makes progress, or the namespace is still being deleted; nothing is written."""
+        if token.get("phase") == _ROLLOUT:
+            deployment = self._cluster.deployment(name, call)
+            going = deployment is not None and isinstance(rollout.progress(deployment), rollout.Progressing)
+            return Look.GOES_ON if going else Look.MOVED
+        namespace = self._cluster.namespace(name, call)
+        same = namespace is not None and token.get("uid") in {None, namespace.uid}
+        return Look.GOES_ON if same and namespace is not None and namespace.terminating else Look.MOVED
 
     def find(self, *, name: str, mark: Mark, call: Call) -> Sequence[ObjectRef]:
         """The tenant's namespace; one that is still being deleted is still there."""

@@ -29,7 +29,7 @@ from tenant_pipelines.domain.outcomes import (
     Removal,
     Removed,
 )
-from tenant_pipelines.domain.ports import Applied
+from tenant_pipelines.domain.ports import Applied, Look
 
 Token = Mapping[str, str]
 
@@ -102,6 +102,19 @@ class TerraformCloud:
         if under_way:
             return self._clear(present, under_way, call)
         return self._destroy_or_remove(present, runs, mark, token or {}, call)
+
+    def look(self, *, workspace: str, token: Token, call: Call) -> Look:
+        """Whether the run, or the configuration, that the token names is still on its way; nothing is written."""
+        if token.get("phase") == "configuration":
+            status = self._runs.configuration_status(token["configuration_version"], call)
+            return Look.MOVED if status in {"uploaded", "errored"} else Look.GOES_ON
+        if (run_id := token.get("run_id")) is not None:
+            run = self._runs.read(run_id, call)
+            return Look.MOVED if run is None or run.final or run.confirmable or _is_held_up(run) else Look.GOES_ON
+        if token.get("phase") == "clearing" and (present := self._workspaces.read(workspace, call)) is not None:
+            under_way = [run for run in self._runs.all(present.id, call) if not run.final]
+            return Look.GOES_ON if under_way and not any(run.can_be_ended for run in under_way) else Look.MOVED
+        return Look.MOVED
 
     def find(self, *, workspace: str, mark: Mark, call: Call) -> Sequence[ObjectRef]:
         """The workspace and the resources in its state."""
@@ -221,6 +234,11 @@ class TerraformCloud:
 
     def _run_url(self, present: Workspace, run: Run) -> str:
         return f"{self._url(str(present.name))}/runs/{run.id}"
+
+
+def _is_held_up(run: Run) -> bool:
+    """Whether a destroy run is behind others, which `destroy` withdraws; an apply run waits for its turn."""
+    return run.destroys and run.status == "pending" and run.ahead > 0
 
 
 def _resource(entry: tuple[str, str]) -> ObjectRef:

@@ -57,6 +57,11 @@ class Run:
         """Whether nothing more will happen to it."""
         return self.status in FINAL
 
+    @property
+    def can_be_ended(self) -> bool:
+        """Whether we may do something at present so that it ends."""
+        return self.discardable or self.cancelable or self.force_cancelable
+
     def carries(self, key: str) -> bool:
         """Whether it was started for the step with this key."""
         return f"[{key}]" in self.message

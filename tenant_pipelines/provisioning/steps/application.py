@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tenant_pipelines.domain.call import Call, Mark
 from tenant_pipelines.domain.outcomes import ObjectRef, Pending, Removal
-from tenant_pipelines.domain.ports import Application, ObjectStore, Platform, SchemaStore
+from tenant_pipelines.domain.ports import Application, Look, ObjectStore, Platform, SchemaStore
 from tenant_pipelines.domain.retries import Group
 from tenant_pipelines.domain.rules import Rules
 from tenant_pipelines.domain.tenant import Tenant
@@ -100,6 +100,13 @@ def remove(
         name=placement["deployment"], mark=mark, token=token, call=call
     )
     return removal if isinstance(removal, Pending) else [removal]
+
+
+@step.look
+def look(placement: Mapping[str, str], token: Mapping[str, str], platforms: Mapping[str, Platform], call: Call) -> Look:
+    """Whether the rollout, or the removal, still goes on."""
+    platform = platforms[placement["deployment_target"]]
+    return platform.look(name=placement["deployment"], token=token, call=call)
 
 
 @step.find

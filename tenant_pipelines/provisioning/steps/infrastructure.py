@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tenant_pipelines.domain.call import Call, Mark
 from tenant_pipelines.domain.outcomes import Created, ObjectRef, Pending, Removal
-from tenant_pipelines.domain.ports import Infrastructure
+from tenant_pipelines.domain.ports import Infrastructure, Look
 from tenant_pipelines.domain.retries import Group
 from tenant_pipelines.domain.rules import Rules
 from tenant_pipelines.domain.tenant import Tenant
@@ -68,6 +68,12 @@ def remove(
 ) -> Sequence[Removal] | Pending:
     """End the run that is under way, destroy, and remove the workspace."""
     return infrastructure.destroy(workspace=placement["workspace"], key=tenant.key, mark=mark, token=token, call=call)
+
+
+@step.look
+def look(placement: Mapping[str, str], token: Mapping[str, str], infrastructure: Infrastructure, call: Call) -> Look:
+    """Whether its run still goes on."""
+    return infrastructure.look(workspace=placement["workspace"], token=token, call=call)
 
 
 @step.find

@@ -1,0 +1,10 @@
+"""Tenants of the idle world that meet something slower, told by the first letters of their keys."""
+
+SLOW = "slow"
+"""Their Terraform run goes on for hours, and is looked at."""
+REFUSED = "refused"
+"""Their platform answers 429 with a long Retry-After."""
+HELD = "hold"
+"""Their deployment takes as long as the file is there."""
+HOLDING = "BENCHMARK_HOLDING"
+"""The variable with the path of that file."""

@@ -1,0 +1,1 @@
+"""Warm workers: a supervisor, what it keeps warm, and how they take Dagster runs from the queue."""

@@ -1,0 +1,102 @@
+"""One pool for a ledger: whoever has the lock of the session. The same connection hears what is announced."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+import psycopg
+
+from tenant_pipelines.ledger.launches import LAUNCHES
+from tenant_pipelines.ledger.listening import Heard, Listener
+from tenant_pipelines.ledger.named_sql import all_queries
+
+LOCK = 0x74705F776F726B  # "tp_work"
+NAME = "tenant-pipelines pool"
+_READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has the pool of a ledger.
+
+    Args: name: where it runs, as host:pid. backend: its connection's process in PostgreSQL. ready: all its workers are.
+    """
+
+    name: str
+    backend: int
+    ready: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} (its connection in PostgreSQL is process {self.backend})"
+
+
+class Taken(Exception):
+    """Another pool works for this ledger."""
+
+    def __init__(self, holder: Holder | None) -> None:
+        self.by_us = holder is not None and holder.name == this_one()
+        """By an earlier session of this very process, which the server has not given up yet."""
+        super().__init__(
+            f"Another pool of workers works for this ledger already: {holder or 'it has just ended'}. "
+            "One is enough, and two would take each other's workers for dead. "
+            "Way out: end that one first, or give it more workers (--size)."
+        )
+
+
+class Ownership:
+    """The lock, for as long as the connection lives.
+
+    Raises: Taken; psycopg.OperationalError when the database is away.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._listener = Listener(url, [LAUNCHES], name=_name())
+        try:
+            row = self._listener.connection.execute(all_queries()["lock_pool"].encode(), {"lock": LOCK}).fetchone()
+            if row is None or not row[0]:
+                raise Taken(_holder(self._listener.connection))
+        except BaseException:
+            self._listener.close()
+            raise
+
+    def fileno(self) -> int:
+        """Readable when something was announced, or the connection is lost."""
+        return self._listener.fileno()
+
+    def heard(self) -> list[Heard]:
+        """What was announced. Raises: psycopg.OperationalError when the connection, and so the lock, is lost."""
+        return self._listener.heard()
+
+    def show_ready(self) -> None:
+        """Let others see that all workers are ready (`holder`). Raises: as `heard`."""
+        self._listener.connection.execute(all_queries()["name_session"].encode(), {"name": _name(_READY)})
+
+    def close(self) -> None:
+        """Give the lock back."""
+        self._listener.close()
+
+
+def holder(url: str) -> Holder | None:
+    """Which pool works for this ledger; None when there is none.
+
+    Raises: psycopg.OperationalError when the database is away.
+    """
+    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+        return _holder(connection)
+
+
+def _holder(connection: "psycopg.Connection[tuple[object, ...]]") -> Holder | None:
+    row = connection.execute(all_queries()["pool_holder"].encode(), {"lock": LOCK}).fetchone()
+    if row is None:
+        return None
+    where, _, said = str(row[0]).removeprefix(NAME).strip().partition(" ")
+    return Holder(where or "unknown", int(str(row[1])), said == _READY)
+
+
+def _name(said: str = "") -> str:
+    return f"{NAME} {this_one()} {said}".strip()
+
+
+def this_one() -> str:
+    """This process, as others are shown it; PostgreSQL keeps 63 bytes of a session's name."""
+    return f"{socket.gethostname()[:24]}:{os.getpid()}"

@@ -1,0 +1,13 @@
+"""Waits that hold no worker."""
+
+from alembic import op
+
+from tenant_pipelines.ledger.migrate import script
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    """Run the release's script; it may be run again on a database in use."""
+    op.get_bind().exec_driver_sql(script("0006_parking.sql"))
