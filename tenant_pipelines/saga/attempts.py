@@ -112,15 +112,16 @@ class Attempts(Generic[Outcome]):
                 return outcome
             self._token = outcome.token
             self.ledger.wait(self.step, self.side, outcome.reason, outcome.token)
-            if self._seconds_left() <= outcome.look_again_after:
+            left = self._seconds_left()
+            if left <= 0:
                 raise TimeIsUp("The step", f"is still waiting after {self.retries.all_attempts:g} s: {outcome.reason}")
-            parked = self._wait(outcome.look_again_after, self._until_next_look(outcome, attempt))
+            every = min(outcome.look_again_after, left)  # the last look is made when the time is over, not before
+            parked = self._wait(every, self._until_next_look(outcome, attempt, every, left))
             if parked is not None:
                 return parked
 
-    def _until_next_look(self, pending: Pending, attempt: int) -> Rest:
+    def _until_next_look(self, pending: Pending, attempt: int, every: float, left: float) -> Rest:
         """For when it parks: never past the last look within the step's time."""
-        every, left = pending.look_again_after, self._seconds_left()
         wake_in = min(between_looks(every, waited=self.retries.all_attempts - left), left - every)
         return Rest(pending.reason, max(every, wake_in), every, self._until, pending.token, attempt)
 

@@ -77,3 +77,14 @@ def test_a_wait_goes_on_with_its_token(company: Company, systems: Systems) -> No
     assert company.tenant("acme").status is Status.ACTIVE
     assert systems.calls.count("workspace") == 1
     assert systems.calls.count("apply") == 4
+
+
+def test_a_wait_longer_than_the_steps_time_is_looked_at_when_the_time_is_over(
+    company: Company, systems: Systems
+) -> None:
+    systems.fail("apply", Pending("Terraform plans", {"run_id": "run-1"}, 3600.0))  # its time is 2 s
+
+    company.provision("acme")
+
+    assert company.tenant("acme").status is Status.ACTIVE
+    assert systems.calls.count("apply") == 2
