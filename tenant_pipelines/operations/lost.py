@@ -68,7 +68,7 @@ def _claimed_for(desk: Desk, queue: Launches, row: Row) -> Execution | None:
     try:
         if asked.tenant_id is not None:
             return _claim(desk, row, asked.tenant_id)
-        why = "it belongs to no workflow, and nothing was done. Way out: launch it again"
+        why = "it belongs to no workflow, and is not continued. Way out: launch it again"
     except Refused as refused:
         why = f"it had not begun a workflow yet, and cannot now: {refused.message}"
     desk.runs.close_lost(row.run_id, f"{_lost(row)}; {why}.")

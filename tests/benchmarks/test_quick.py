@@ -9,7 +9,7 @@ import pytest
 from docs.measured import figures
 from sandbox.stack.folder import CHECKOUT
 
-pytestmark = pytest.mark.stack
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.timeout(240)

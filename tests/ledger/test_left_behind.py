@@ -1,5 +1,6 @@
 """What a rollback could not remove: listed exactly, until it is truly gone or the tenant's own again."""
 
+import psycopg
 import pytest
 
 from tenant_pipelines.domain.failures import Answered
@@ -66,9 +67,10 @@ def test_another_try_that_succeeds_makes_it_the_tenants_own(
 
 
 def test_another_try_finds_it_under_the_name_it_was_made_with(
-    company: HeardCompany, systems: Systems, failed: Execution
+    company: HeardCompany, admin: psycopg.Connection, systems: Systems, failed: Execution
 ) -> None:
-    kept = company.database.run(lambda tx: tx.only("placement_of", tenant_id=failed.tenant_id))["names"]
+    placed = "select names from engine.placements where tenant_id = %s"
+    ((kept,),) = admin.execute(placed, (failed.tenant_id,)).fetchall()
 
     start(company.desk, failed.tenant_id, TESTER)
 

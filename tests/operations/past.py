@@ -148,7 +148,10 @@ def with_people(admin: psycopg.Connection, execution: Execution) -> None:
     )
     admin.execute(
         "update engine.executions set input = input || %s where id = %s",
-        [Jsonb({"contacts": [{"firstName": "Ada", "phone": 4711}], "note": f"ask {PERSON[2]}"}), execution.id],
+        [
+            Jsonb({"contacts": [{"firstName": "Ada", "phone": "0800-4711-00"}], "note": f"ask {PERSON[2]}"}),
+            execution.id,
+        ],
     )
     admin.execute(
         "insert into engine.signals (execution_id, name, dedupe_key, payload, received_by)"

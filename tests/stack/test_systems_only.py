@@ -123,6 +123,9 @@ def _launched(port: int, tenant_id: str) -> bool:
         )
     except httpx.TransportError:
         return False
-    launched = answer.json()["data"]["launchPipelineExecution"]
+    document = answer.json()
+    if "data" not in document:  # the code location is still being loaded
+        return False
+    launched = document["data"]["launchPipelineExecution"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     return True

@@ -234,8 +234,5 @@ returning execution_id;
 -- name: owed_of_tenant
 select distinct step from engine.owed where tenant_id = %(tenant_id)s and settled_at is null;
 
--- name: placement_of
-select names from engine.placements where tenant_id = %(tenant_id)s;
-
 -- name: forget_placement
 delete from engine.placements where tenant_id = %(tenant_id)s;
