@@ -17,6 +17,8 @@ from tenant_pipelines.ledger.launches import FORMAT, LaunchState
 from tests.launcher.light_fixtures import control_plane, light, stage
 from tests.launcher.pools import ROOT, LightStage, PoolProcess, stopped, until
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["control_plane", "light", "stage"]
 
 ENDED, LOST, TAKEN = LaunchState.ENDED, LaunchState.LOST, LaunchState.TAKEN

@@ -36,6 +36,8 @@ from tests.runs.killed import AFTER, BEFORE, INSIDE, Task, World, noting
 from tests.runs.pooled import QUEUED, dagster_database, instance_on, ours
 from tests.settings_values import environment
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["dagster_database"]
 
 ROOT = Path(__file__).parents[2]
