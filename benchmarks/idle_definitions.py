@@ -14,8 +14,9 @@ import dagster
 from benchmarks.idle_tenants import HELD, HOLDING, REFUSED, SLOW
 from benchmarks.idle_world import IDLE, Idle
 from benchmarks.with_systems import with_systems
+from resources.systems import SYSTEMS
 from resources.world import world_of
-from tenant_pipelines import definitions, settings
+from tenant_pipelines import settings
 from tenant_pipelines.domain.call import Call, Mark
 from tenant_pipelines.domain.failures import Outage
 from tenant_pipelines.domain.outcomes import Created, ObjectRef, Pending
@@ -107,7 +108,7 @@ class IdleSystem:
                 return IDLE[name]
 
 
-RESOURCES = {name: IdleSystem(name) for name in definitions.SYSTEMS}
+RESOURCES = {name: IdleSystem(name) for name in SYSTEMS}
 
 
 def job(name: str) -> dagster.JobDefinition:

@@ -6,8 +6,9 @@ from typing import Any
 
 from benchmarks.timed_adapter import CALLS, TimedAdapter
 from benchmarks.with_systems import with_systems
+from resources.systems import SYSTEMS
 from resources.world import world_of
-from tenant_pipelines import definitions, settings
+from tenant_pipelines import settings
 from tenant_pipelines.ledger.database import Database
 from tenant_pipelines.saga.work import World
 
@@ -23,7 +24,7 @@ class TimedSystem:
         return TimedAdapter(self._system.adapter(), Path(os.environ[CALLS]))
 
 
-RESOURCES = {name: TimedSystem(system) for name, system in definitions.SYSTEMS.items()}
+RESOURCES = {name: TimedSystem(system) for name, system in SYSTEMS.items()}
 
 defs = with_systems(RESOURCES)
 

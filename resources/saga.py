@@ -6,9 +6,9 @@ from uuid import UUID
 from dagster import OpExecutionContext
 
 from tenant_pipelines.domain.workflow import Kind
-from tenant_pipelines.ledger.claims import Claimant
 from tenant_pipelines.ledger.database import Database
 from tenant_pipelines.ledger.run_ledger import RunLedger
+from tenant_pipelines.operations.lost import BY_HAND
 from tenant_pipelines.operations.operations import Desk
 from tenant_pipelines.operations.reconcile import roll_back_of_run
 from tenant_pipelines.operations.runs import Launch
@@ -19,9 +19,6 @@ from tenant_pipelines.saga.ledger import Parked
 from tenant_pipelines.saga.step import Step
 from tenant_pipelines.saga.work import World
 from tenant_pipelines.settings import Settings
-
-BY_HAND = Claimant("dagster-ui", "dagster-ui")
-"""Who is named when a run that nobody announced claims its execution: it was launched in Dagster itself."""
 
 
 @dataclass(frozen=True, slots=True)

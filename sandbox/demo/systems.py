@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from resources import systems
+from resources.systems import SYSTEMS
 from resources.world import world_of
 from sandbox.demo.work import switch
 from tenant_pipelines.domain.call import Call
@@ -48,7 +48,7 @@ class Systems:
     """
 
     def __init__(self, given: Settings, database: Database, document: Mapping[str, Any]) -> None:
-        self._world = world_of(given, database, _resources())
+        self._world = world_of(given, database, SYSTEMS)
         self._prefix = given.s3_bucket_prefix
         self._document = document
 
@@ -85,21 +85,6 @@ class Systems:
         url = f"{switch(self._document, system)}/_sandbox/state"
         answer = httpx.get(url, params={"tenant": key}, timeout=PATIENCE, trust_env=False).raise_for_status()
         return [f"{one['kind']} {one['name']}" for one in answer.json()["objects"]]
-
-
-def _resources() -> Mapping[str, Any]:
-    return {
-        "identity": systems.IdentityResource(),
-        "schemas": systems.SchemasResource(),
-        "store": systems.StorageResource(),
-        "infrastructure": systems.InfrastructureResource(),
-        "kubernetes": systems.KubernetesResource(),
-        "docker": systems.DockerResource(),
-        "dns": systems.DnsResource(),
-        "billing": systems.BillingResource(),
-        "mailer": systems.MailerResource(),
-        "app_plane": systems.AppPlaneResource(),
-    }
 
 
 def _reading() -> Call:

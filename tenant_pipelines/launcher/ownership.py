@@ -8,7 +8,7 @@ import psycopg
 
 from tenant_pipelines.ledger.launches import LAUNCHES
 from tenant_pipelines.ledger.listening import Heard, Listener
-from tenant_pipelines.ledger.named_sql import all_queries
+from tenant_pipelines.ledger.named_sql import statement
 
 LOCK = 0x74705F776F726B  # "tp_work"
 NAME = "tenant-pipelines pool"
@@ -52,7 +52,7 @@ class Ownership:
     def __init__(self, url: str) -> None:
         self._listener = Listener(url, [LAUNCHES], name=_name())
         try:
-            row = self._listener.connection.execute(all_queries()["lock_pool"].encode(), {"lock": LOCK}).fetchone()
+            row = self._listener.connection.execute(statement("lock_pool"), {"lock": LOCK}).fetchone()
             if row is None or not row[0]:
                 raise Taken(_holder(self._listener.connection))
         except BaseException:
@@ -69,7 +69,7 @@ class Ownership:
 
     def show_ready(self) -> None:
         """Let others see that all workers are ready (`holder`). Raises: as `heard`."""
-        self._listener.connection.execute(all_queries()["name_session"].encode(), {"name": _name(_READY)})
+        self._listener.connection.execute(statement("name_session"), {"name": _name(_READY)})
 
     def close(self) -> None:
         """Give the lock back."""
@@ -86,7 +86,7 @@ def holder(url: str) -> Holder | None:
 
 
 def _holder(connection: "psycopg.Connection[tuple[object, ...]]") -> Holder | None:
-    row = connection.execute(all_queries()["pool_holder"].encode(), {"lock": LOCK}).fetchone()
+    row = connection.execute(statement("pool_holder"), {"lock": LOCK}).fetchone()
     if row is None:
         return None
     where, _, said = str(row[0]).removeprefix(NAME).strip().partition(" ")

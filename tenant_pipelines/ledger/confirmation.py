@@ -12,6 +12,7 @@ from tenant_pipelines.domain.workflow import Side, State, StepState
 from tenant_pipelines.ledger import endings
 from tenant_pipelines.ledger.claims import remember
 from tenant_pipelines.ledger.database import Transaction
+from tenant_pipelines.ledger.steps import fail_step
 from tenant_pipelines.saga.wording import then
 
 
@@ -68,32 +69,15 @@ def settle(tx: Transaction, execution: DictRow, step: str, payload: Mapping[str,
         f"({WebhookRejected.code}, not retried).\n"
         f"Way out: mend what it reports\nThen: {then(execution['tenant_key'], active=True)}"
     )
-    tx.do(
-        "fail_step",
-        execution_id=execution["id"],
-        side=Side.DO.value,
-        step=step,
-        state=StepState.FAILED.value,
-        error=error,
-        error_code=WebhookRejected.code,
-        found=Jsonb([]),
-    )
+    fail_step(tx, execution["id"], Side.DO, step, state=StepState.FAILED, error=error, code=WebhookRejected.code)
     endings.fail_past_pivot(tx, execution, step=step, error=error, code=WebhookRejected.code)
     return Received.FAILED
 
 
 def expire(tx: Transaction, execution: DictRow, step: str) -> None:
     """Nobody confirmed in time: the workflow completes, and the confirmation stays visible as pending."""
-    tx.do(
-        "fail_step",
-        execution_id=execution["id"],
-        side=Side.DO.value,
-        step=step,
-        state=StepState.OWED.value,
-        error="appPlaneProvisioned did not come in time",
-        error_code="Pending",
-        found=Jsonb([]),
-    )
+    late = "appPlaneProvisioned did not come in time"
+    fail_step(tx, execution["id"], Side.DO, step, state=StepState.OWED, error=late, code="Pending")
     remember(tx, execution, "TimerFired", step=step)
     endings.complete(tx, execution)
 

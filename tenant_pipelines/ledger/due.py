@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tenant_pipelines.ledger.launches import WAKE
 from tenant_pipelines.ledger.listening import Listener
-from tenant_pipelines.ledger.named_sql import all_queries
+from tenant_pipelines.ledger.named_sql import statement
 
 UNMADE = 5.0
 """Seconds after which a run that is recorded and was never handed over counts as forgotten by whoever recorded it."""
@@ -45,9 +45,7 @@ class DueList:
 
     def look(self) -> Sequence[Due]:
         """What is due by now or within a second, soonest first; one statement."""
-        rows = self._listener.connection.execute(
-            all_queries()["due"].encode(), {"unmade": UNMADE, "limit": LIMIT}
-        ).fetchall()
+        rows = self._listener.connection.execute(statement("due"), {"unmade": UNMADE, "limit": LIMIT}).fetchall()
         return [Due(What(what), found, seconds) for what, found, seconds in rows]
 
     def fileno(self) -> int:

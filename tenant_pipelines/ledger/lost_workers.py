@@ -4,14 +4,13 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
 
 from tenant_pipelines.domain.workflow import Kind, Side, State, StepState
 from tenant_pipelines.ledger import endings
 from tenant_pipelines.ledger.claims import remember
 from tenant_pipelines.ledger.database import Transaction
 from tenant_pipelines.ledger.rows import rests
-from tenant_pipelines.ledger.steps import open_steps
+from tenant_pipelines.ledger.steps import fail_step, open_steps
 from tenant_pipelines.saga.catalogue import Catalogue
 from tenant_pipelines.saga.wording import then
 
@@ -60,16 +59,7 @@ def _worker_lost(tx: Transaction, execution: DictRow, step: str, catalogue: Cata
         f"Way out: see why workers die (memory, the worker's log)\n"
         f"Then: {then(execution['tenant_key'], active=past_pivot)}"
     )
-    tx.do(
-        "fail_step",
-        execution_id=execution["id"],
-        side=Side.DO.value,
-        step=step,
-        state=StepState.FAILED.value,
-        error=error,
-        error_code="WorkerLost",
-        found=Jsonb([]),
-    )
+    fail_step(tx, execution["id"], Side.DO, step, state=StepState.FAILED, error=error, code="WorkerLost")
     if execution["cancel_requested_at"] is not None:
         endings.stop_for_cancel(tx, execution, catalogue)
         return

@@ -28,6 +28,30 @@ def open_steps(tx: Transaction, execution_id: UUID, catalogue: Catalogue) -> lis
     return [step.name for step in catalogue.steps if step.name not in behind]
 
 
+def fail_step(
+    tx: Transaction,
+    execution_id: UUID,
+    side: Side,
+    step: str,
+    *,
+    state: StepState,
+    error: str,
+    code: str,
+    left: Sequence[Mapping[str, str]] = (),
+) -> None:
+    """A side of a step has ended without its effect. Args: left: what an undo could not remove."""
+    tx.do(
+        "fail_step",
+        execution_id=execution_id,
+        side=side.value,
+        step=step,
+        state=state.value,
+        error=error,
+        error_code=code,
+        found=Jsonb([dict(thing) for thing in left]),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One side of one step, in one transaction that holds the execution's lock.
@@ -135,13 +159,15 @@ class Entry:
 
     def fail(self, state: StepState, *, error: str, code: str, left: Sequence[Mapping[str, str]] = ()) -> None:
         """The attempts are over without the effect."""
-        self.tx.do(
-            "fail_step",
-            **self._key,
-            state=state.value,
+        fail_step(
+            self.tx,
+            self.execution["id"],
+            self.side,
+            self.step.name,
+            state=state,
             error=error,
-            error_code=code,
-            found=Jsonb([dict(thing) for thing in left]),
+            code=code,
+            left=left,
         )
 
     def remember(self, kind: str, *, attempt: int | None = None, details: Mapping[str, Any] | None = None) -> None:

@@ -16,7 +16,7 @@ from tenant_pipelines.operations.operations import Desk
 from tenant_pipelines.operations.reconcile import push_for, reconcile, take_over
 
 BY_HAND = Claimant("dagster-ui", "dagster-ui")
-"""Who launches a run that no operation has recorded."""
+"""Who is named when a run that no operation has recorded claims its execution: it was launched in Dagster itself."""
 
 
 def continue_lost_workers(desk: Desk, *, by: str) -> int:

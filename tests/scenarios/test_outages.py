@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from sandbox.stack.programs import POSTGRES
 from tenant_pipelines.domain.tenant import Status
 from tests.scenarios.matrix import assert_rolled_back
 from tests.world.steps import once
-from tests.world.systems import DOWN, Systems
+from tests.world.systems import DOWN, Systems, until
 from tests.world.world import World
 
 
@@ -109,7 +110,16 @@ def test_a_system_that_is_away_is_waited_for(world: World, system: str) -> None:
         "s3": "provisioning_storage",
         "docker": "deploying_application",
     }[system]
-    back = Back(lambda: world.systems.mend(system), seconds=0.7)
+
+    def tries() -> list[dict[str, Any]]:
+        """The attempts that failed."""
+        return [e for e in world.desk.ledger.history(world.newest.id) if e["type"] == "ActivityTaskFailed"]
+
+    def mend() -> None:
+        until(lambda: len(tries()) > 1, "two attempts that failed")
+        world.systems.mend(system)
+
+    back = Back(mend)
 
     def go() -> None:
         world.systems.break_(system, "*", "refuse", times=10 * DOWN)
@@ -121,7 +131,5 @@ def test_a_system_that_is_away_is_waited_for(world: World, system: str) -> None:
 
     back.joined()
     assert execution.waiting_until is not None, execution.error
-    tries = [e for e in world.desk.ledger.history(execution.id) if e["type"] == "ActivityTaskFailed"]
-    assert len(tries) > 1
-    assert all("ECONNREFUSED" in e["details"]["error"] for e in tries)
+    assert all("ECONNREFUSED" in attempt["details"]["error"] for attempt in tries())
     assert len(world.systems.things_of(world.key, system)) > 0
