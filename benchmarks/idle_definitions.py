@@ -14,7 +14,7 @@ import dagster
 from benchmarks.idle_tenants import HELD, HOLDING, REFUSED, SLOW
 from benchmarks.idle_world import IDLE, Idle
 from benchmarks.with_systems import with_systems
-from resources.systems import SYSTEMS
+from resources.systems import outside_systems
 from resources.world import world_of
 from tenant_pipelines import settings
 from tenant_pipelines.domain.call import Call, Mark
@@ -108,7 +108,7 @@ class IdleSystem:
                 return IDLE[name]
 
 
-RESOURCES = {name: IdleSystem(name) for name in SYSTEMS}
+RESOURCES = {name: IdleSystem(name) for name in outside_systems()}
 
 
 def job(name: str) -> dagster.JobDefinition:

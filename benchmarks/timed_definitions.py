@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.timed_adapter import CALLS, TimedAdapter
 from benchmarks.with_systems import with_systems
-from resources.systems import SYSTEMS
+from resources.systems import outside_systems
 from resources.world import world_of
 from tenant_pipelines import settings
 from tenant_pipelines.ledger.database import Database
@@ -24,7 +24,7 @@ class TimedSystem:
         return TimedAdapter(self._system.adapter(), Path(os.environ[CALLS]))
 
 
-RESOURCES = {name: TimedSystem(system) for name, system in SYSTEMS.items()}
+RESOURCES = {name: TimedSystem(system) for name, system in outside_systems().items()}
 
 defs = with_systems(RESOURCES)
 

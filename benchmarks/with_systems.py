@@ -8,7 +8,7 @@ from tenant_pipelines import definitions
 
 
 def with_systems(systems: Mapping[str, object]) -> dagster.Definitions:
-    """Everything else is the product's own. Args: systems: by the names of `resources.systems.SYSTEMS`."""
+    """Everything else is the product's own. Args: systems: by the names of `resources.systems.outside_systems`."""
     product = definitions.defs
     return dagster.Definitions(
         jobs=product.jobs,

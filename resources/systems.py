@@ -192,16 +192,17 @@ class AppPlaneResource(ConfigurableResource[Any]):
         return AppPlaneWebhook(AppPlaneConfig(given.app_plane_url, given.app_plane_webhook_secret.get_secret_value()))
 
 
-SYSTEMS = {
-    "identity": IdentityResource(),
-    "schemas": SchemasResource(),
-    "store": StorageResource(),
-    "infrastructure": InfrastructureResource(),
-    "kubernetes": KubernetesResource(),
-    "docker": DockerResource(),
-    "dns": DnsResource(),
-    "billing": BillingResource(),
-    "mailer": MailerResource(),
-    "app_plane": AppPlaneResource(),
-}
-"""Each under the name that ops and the demo know it by."""
+def outside_systems() -> dict[str, ConfigurableResource[Any]]:
+    """Each under the name that ops and the demo know it by."""
+    return {
+        "identity": IdentityResource(),
+        "schemas": SchemasResource(),
+        "store": StorageResource(),
+        "infrastructure": InfrastructureResource(),
+        "kubernetes": KubernetesResource(),
+        "docker": DockerResource(),
+        "dns": DnsResource(),
+        "billing": BillingResource(),
+        "mailer": MailerResource(),
+        "app_plane": AppPlaneResource(),
+    }

@@ -7,7 +7,6 @@ import dagster
 from resources import systems
 from resources.lasting import Lasting
 from resources.saga import Saga
-from resources.systems import SYSTEMS
 from resources.world import world_of
 from sensors.guard import workflow_guard
 from sensors.retention import retention_daily, retention_job
@@ -19,6 +18,8 @@ from tenant_pipelines.operations.operations import Desk
 from tenant_pipelines.provisioning.jobs import provision_job, rollback_job
 from tenant_pipelines.runs.gateway import DagsterRuns
 from tenant_pipelines.saga.work import World
+
+SYSTEMS = systems.outside_systems()
 
 load_clients = systems.load_clients
 """The pool's template calls it, so that workers share what is loaded."""

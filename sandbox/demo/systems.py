@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from resources.systems import SYSTEMS
+from resources.systems import outside_systems
 from resources.world import world_of
 from sandbox.demo.work import switch
 from tenant_pipelines.domain.call import Call
@@ -48,7 +48,7 @@ class Systems:
     """
 
     def __init__(self, given: Settings, database: Database, document: Mapping[str, Any]) -> None:
-        self._world = world_of(given, database, SYSTEMS)
+        self._world = world_of(given, database, outside_systems())
         self._prefix = given.s3_bucket_prefix
         self._document = document
 

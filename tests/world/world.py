@@ -65,8 +65,10 @@ class Composed:
 def compose(given: Settings, database: Database) -> work.World:
     """The outside systems as the product puts them together; each adapter reads its settings when it is first used."""
     with warnings.catch_warnings(action="ignore"):  # Dagster's own, about pydantic
-        from resources.systems import SYSTEMS  # noqa: PLC0415 - loads Dagster
-    return world_of(given, database, SYSTEMS)
+        from resources.systems import outside_systems  # noqa: PLC0415 - loads Dagster
+
+        systems = outside_systems()
+    return world_of(given, database, systems)
 
 
 @dataclass
