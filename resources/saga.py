@@ -1,12 +1,16 @@
 """The saga as a run sees it: what every op and the failure hook act through."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from uuid import UUID
 
 from dagster import OpExecutionContext
 
+from tenant_pipelines.domain.retries import Group, Retries
 from tenant_pipelines.domain.workflow import Kind
 from tenant_pipelines.ledger.database import Database
+from tenant_pipelines.ledger.quick import Seen
 from tenant_pipelines.ledger.run_ledger import RunLedger
 from tenant_pipelines.operations.lost import BY_HAND
 from tenant_pipelines.operations.operations import Desk
@@ -20,8 +24,11 @@ from tenant_pipelines.saga.step import Step
 from tenant_pipelines.saga.work import World
 from tenant_pipelines.settings import Settings
 
+OF_ONE_RUN = ("parked", "refused")
+"""Tags that say how one run came about or ended; a re-execution takes them over, and Dagster cannot remove a tag."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Saga:
     """One run's engine, and the desk for what follows from its end."""
 
@@ -59,6 +66,14 @@ class Saga:
         """Start the rollback of the execution that this run is recorded for, if it is due."""
         roll_back_of_run(self.desk, UUID(run_id), by="hook")
 
+    @cached_property
+    def _seen(self) -> Seen:
+        return Seen()
+
+    @cached_property
+    def _retries(self) -> Mapping[Group, Retries]:
+        return self.given.retries()
+
     def _engine(self, context: OpExecutionContext) -> Engine:
         ledger = RunLedger(
             database=self.database,
@@ -68,11 +83,12 @@ class Saga:
             claimant=BY_HAND,
             journal=self.desk.journal,
             sweep_after=self.given.sweep_after,
+            seen=self._seen,
         )
         return Engine(
             ledger,
             self.world,
-            self.given.retries(),
+            self._retries,
             undo_retry_every=self.given.undo_retry_every,
             undo_retry_for=self.given.undo_retry_for,
             wait_in_worker=self.given.wait_in_worker,
@@ -81,9 +97,12 @@ class Saga:
     def _tag(self, context: OpExecutionContext) -> None:
         """A run launched in Dagster's own UI learns whose it is only when it has claimed its execution.
 
-        A re-executed one carries its parent's tags until then; a continuation's are right from its launch.
+        A re-executed one carries its parent's tags until then; what is not true of it is left empty. A continuation's
+        are right from its launch.
         """
         run_id = UUID(context.run_id)
         execution = self.desk.ledger.execution_of_run(run_id)
         if execution is not None and execution.id == run_id:
-            context.instance.add_run_tags(context.run_id, dict(tags_of(Launch(run_id, execution, Kind.FORWARD))))
+            tags = tags_of(Launch(run_id, execution, Kind.FORWARD))
+            taken_over = {name: "" for name in OF_ONE_RUN if context.run_tags.get(name)}
+            context.instance.add_run_tags(context.run_id, {**tags, **taken_over})

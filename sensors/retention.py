@@ -1,5 +1,7 @@
 """Retention by itself, once a day: a job with one op, and the schedule that launches it."""
 
+from dataclasses import replace
+
 from dagster import (
     DefaultScheduleStatus,
     Failure,
@@ -30,11 +32,10 @@ def purge(context: OpExecutionContext) -> None:
     """Raises Failure, naming what could not be done; all the rest has been."""
     given = settings.load()
     desk: Desk = getattr(context.resources, DESK)
-    ledger = Retirement(desk.ledger.database)
+    ledger = Retirement(desk.ledger.database, by=replace(BY_ITSELF, request_id=context.run_id))
     report = sweep(ledger, OldDagsterRuns(context.instance), given.ages(), given.bounds(), desk.clock, dry=False)
-    if done := report.done():
-        ledger.record(BY_ITSELF, done)
-    context.add_output_metadata({**done, "finished": report.finished, "seconds": report.seconds})
+    counts = {kind.value: count for kind, count in report.counts.items() if count}
+    context.add_output_metadata({**counts, "finished": report.finished, "seconds": report.seconds})
     if report.errors:
         raise Failure(f"Not everything could be done: {'; '.join(report.errors)}", allow_retries=False)
 

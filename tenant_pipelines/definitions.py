@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster
 
 from resources import systems
+from resources.current_settings import CurrentSettings
 from resources.lasting import Lasting
 from resources.saga import Saga
 from resources.world import world_of
@@ -24,8 +25,8 @@ SYSTEMS = systems.outside_systems()
 load_clients = systems.load_clients
 """The pool's template calls it, so that workers share what is loaded."""
 
-LASTING = Lasting()
-"""Empty until the first run."""
+SETTINGS, LASTING = CurrentSettings(), Lasting()
+"""What stays from run to run; empty until the first one."""
 
 
 def world(given: settings.Settings, database: Database) -> World:
@@ -41,7 +42,7 @@ def job(name: str) -> dagster.JobDefinition:
 @dagster.resource(required_resource_keys=set(SYSTEMS), description="The engine that every op acts through.")
 def saga(context: dagster.InitResourceContext) -> Saga:
     """One for each run; what takes time to open stays open for the next one."""
-    given = settings.load()
+    given = SETTINGS.read()
     opened = LASTING.opened(given, {name: getattr(context.resources, name) for name in SYSTEMS})
     desk = open_desk(given, opened.database, DagsterRuns(_instance(context), job))
     return Saga(given, opened.database, opened.world, desk)

@@ -57,7 +57,7 @@ def journal(log_format: str, log_file: Path | None) -> LoggedJournal:
                 last,
             ],
             wrapper_class=structlog.stdlib.BoundLogger,
-        )
+        ).bind()  # once, not for each line
     )
 
 

@@ -8,7 +8,7 @@ Nothing that opens a door has a default. Times are in seconds.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -315,14 +315,34 @@ class Settings(RetrySettings):  # type: ignore[valid-type, misc]
         )
 
 
+class QueueSettings(BaseSettings):
+    """The one setting that a process needs which only launches runs, and may have no other one."""
+
+    model_config = Settings.model_config
+
+    worker_queue_limit: int = Settings.model_fields["worker_queue_limit"]  # the same field: one default, one rule
+
+
+Read = TypeVar("Read", bound=BaseSettings)
+
+
 def load() -> Settings:
     """Read the settings.
 
     Raises: InvalidSettings, naming every missing or invalid one.
     """
+    return _read(Settings)
+
+
+def queue_limit() -> int:
+    """The setting `worker_queue_limit`, whatever else is set or missing. Raises: InvalidSettings."""
+    return _read(QueueSettings).worker_queue_limit
+
+
+def _read(model: type[Read]) -> Read:
     secrets = os.environ.get(f"{PREFIX}SECRETS_DIR")
     try:
-        return Settings(_env_file=ENV_FILES, _secrets_dir=secrets)
+        return model(_env_file=ENV_FILES, _secrets_dir=secrets)
     except ValidationError as error:
         lines = sorted(f"  {_variable(e['loc'])}: {_reason(e)}" for e in error.errors())
         raise InvalidSettings(

@@ -32,6 +32,12 @@ AS_DAGSTER_COMES: dict[str, Any] = {
     },
 }
 
+CAPTURED = {
+    "module": "tenant_pipelines.runs.compute_logs",
+    "class": "LocalComputeLogs",
+    "config": {"base_dir": {"env": "DAGSTER_LOGS_STAGING"}},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Ours:
@@ -79,11 +85,11 @@ class Ours:
         return lab.place / "product" / "held"
 
     def _instance(self) -> dict[str, Any]:
-        """The product's dagster.yaml; what ops print stays in files, since there is no S3 here."""
+        """The product's dagster.yaml; what ops print is captured as it is shipped, and stays in files: no S3 here."""
         shipped: dict[str, Any] = yaml.safe_load((CHECKOUT / "dagster_home" / "dagster.yaml").read_text())
         del shipped["compute_logs"]
         if self.warm:
-            return shipped
+            return shipped | {"compute_logs": CAPTURED}
         stock = {"storage": {"postgres": shipped["storage"]["custom"]["config"]}}
         return shipped | AS_DAGSTER_COMES | stock
 

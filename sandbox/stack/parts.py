@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,12 +17,15 @@ from sandbox.stack.failure import StackFailure, UnknownPart
 from sandbox.stack.folder import Folder
 from sandbox.stack.names import CODE_SOCKET, CONTROL_SOCKET, DRAIN
 from sandbox.stack.ports import BASE, Ports
-from sandbox.stack.programs import PARTS, STAND_INS
-from sandbox.stack.readiness import pool_is_ready
+from sandbox.stack.programs import PARTS, STAND_INS, WORKERS
+from sandbox.stack.readiness import pool_is_broken, pool_is_ready
 from sandbox.stack.supervision import State, Supervisor
 
 PATIENCE = 60.0
 """Seconds that a part may take to answer after a restart."""
+WORKER = "worker"
+BROKEN = "BROKEN"
+"""The state of a worker that runs, and takes no run: its code location cannot be imported."""
 WORKER_ENDS = DRAIN + 15.0
 """Seconds that a part may take to end: what executes workflows hands its runs over first."""
 
@@ -40,7 +43,7 @@ class Part:
     """How a part is.
 
     Args:
-        state: supervisor's word for its program.
+        state: supervisor's word for its program, or BROKEN.
         pid: 0 when it does not run.
         seconds: for how long its program has run.
         url: where it answers; empty for the worker.
@@ -87,11 +90,12 @@ def status(folder: Folder) -> list[Part]:
     """
     urls = {address.name: address.url for address in addresses(folder)}
     states = Supervisor(folder).states()
-    return [
+    found = [
         _part(name, [states[program] for program in programs], urls.get(name, ""))
         for name, programs in PARTS.items()
         if all(program in states for program in programs)
     ]
+    return [replace(part, state=BROKEN) if _is_broken(folder, part) else part for part in found]
 
 
 def restart(folder: Folder, name: str) -> None:
@@ -147,6 +151,18 @@ def _part(name: str, states: Sequence[State], url: str) -> Part:
     return Part(name, worst.word, worst.pid, seconds, url)
 
 
+def why_broken(folder: Folder) -> str:
+    """What is to be said of a worker whose state is BROKEN."""
+    return (
+        "The worker runs, but begins no run, as its code location cannot be imported; none is lost. "
+        f"Way out: see why ({folder.logs / f'{WORKERS}.log'}) and mend it; the worker tries again by itself."
+    )
+
+
+def _is_broken(folder: Folder, part: Part) -> bool:
+    return part.name == WORKER and part.pid != 0 and pool_is_broken(_ledger_url(folder))
+
+
 def _wait_for(folder: Folder, name: str) -> None:
     check = _check(folder, name)
     supervisor = Supervisor(folder)
@@ -171,8 +187,20 @@ def _check(folder: Folder, name: str) -> Callable[[], bool]:
         return lambda: _listens(folder) and _http_answers(written[name]["url"] + "/server_info")
     if name == "rest":
         return lambda: _http_answers(written[name]["url"] + "/health/live")
-    url = generated.database_url("control_plane", _ports(written), credentials.ensure(folder).control_plane_password)
-    return lambda: pool_is_ready(url)
+    url = _ledger_url(folder)
+    return lambda: _pool_answers(folder, url)
+
+
+def _ledger_url(folder: Folder) -> str:
+    password = credentials.ensure(folder).control_plane_password
+    return generated.database_url("control_plane", _ports(document(folder)), password)
+
+
+def _pool_answers(folder: Folder, url: str) -> bool:
+    """Raises: StackFailure for a pool that runs and takes no run, which waiting does not mend."""
+    if pool_is_broken(url):
+        raise StackFailure(why_broken(folder))
+    return pool_is_ready(url)
 
 
 def _ports(written: Mapping[str, Any]) -> Ports:

@@ -71,11 +71,21 @@ class Probe:
 
 def pool_is_ready(url: str) -> bool:
     """Whether a pool works for the ledger with that URL, and all its workers are ready. Takes a moment."""
-    try:
-        held = ownership.holder(url)
-    except psycopg.OperationalError:
-        return False
+    held = _pool(url)
     return held is not None and held.ready
+
+
+def pool_is_broken(url: str) -> bool:
+    """Whether there is one that takes no run, because its code location cannot be imported. Takes a moment."""
+    held = _pool(url)
+    return held is not None and held.broken
+
+
+def _pool(url: str) -> ownership.Holder | None:
+    try:
+        return ownership.holder(url)
+    except psycopg.OperationalError:
+        return None
 
 
 async def listens(path: Path) -> bool:

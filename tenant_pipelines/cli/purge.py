@@ -38,11 +38,11 @@ def purge(
 
     given = door.settings()
     with door.reading() as desk, _old_runs() as runs:
-        ledger = Retirement(desk.ledger.database)
+        ledger = Retirement(desk.ledger.database, by=door.claimant())
         desk.ledger.ping()
+        if yes:  # that somebody did it is worth a row, whatever there is to do
+            ledger.record({}, outcome="begun")
         report = sweep(ledger, runs, given.ages(), given.bounds(), desk.clock, dry=not yes)
-        if yes:
-            ledger.record(door.claimant(), report.done())
     if json:
         show_json({"dryRun": not yes, **report.as_json()})
     else:

@@ -106,6 +106,8 @@ def status(*, json: Json = False, home: Home = None) -> None:
         show_json({"parts": [part.as_json() for part in found]})
         return
     _show_table(("part", "state", "process", "running for", "address"), [part.as_row() for part in found])
+    if any(part.state == parts.BROKEN for part in found):
+        out.print(parts.why_broken(folder_of(home)))
 
 
 @stack_app.command()

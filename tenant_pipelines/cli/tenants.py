@@ -36,6 +36,7 @@ def create(
     json: Json = False,
 ) -> None:
     """Create a tenant and, unless told otherwise, start its provisioning."""
+    from tenant_pipelines.domain.refusals import Refused
     from tenant_pipelines.operations import start, tenants
     from tenant_pipelines.operations.requests import new_tenant
 
@@ -52,7 +53,14 @@ def create(
             plans=door.settings().plans,
         )
         tenant = tenants.create(desk, wanted, door.claimant())
-        started = start.start(desk, tenant.id, door.claimant()) if provision else None
+        try:
+            started = start.start(desk, tenant.id, door.claimant()) if provision else None
+        except Refused as refused:
+            raise Refused(
+                refused.code,
+                f"Tenant {tenant.key} was created, and its provisioning was not begun: {refused.message}\n"
+                f"Then: tenant-pipelines tenant provision {tenant.key}",
+            ) from refused
         tenant = desk.ledger.tenant(tenant.id)
     if json:
         show_json(_as_json(tenant) | (_started(started) if started else {}))

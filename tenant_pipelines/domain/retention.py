@@ -2,6 +2,26 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a pass counts, and the audit names."""
+
+    DAGSTER_RUNS = "dagsterRuns"
+    """Dagster runs deleted with their events and their captured output."""
+    DOCUMENTS_REDACTED = "documentsRedacted"
+    DOCUMENTS_DROPPED = "documentsDropped"
+    REDACTED = "redacted"
+    """Executions in the ledger that hold no personal data any more."""
+    THINNED = "thinned"
+    """Older executions of living tenants whose attempts, history and signals have moved to the archive."""
+    ARCHIVED = "archived"
+    """Executions of tenants that are gone, moved to the archive whole."""
+    TENANTS_REDACTED = "tenantsRedacted"
+    """Tenants that are gone, whose contacts have been redacted."""
+    LAUNCHES = "launches"
+    """Ended rows of the workers' queue, removed."""
 
 
 @dataclass(frozen=True, slots=True)

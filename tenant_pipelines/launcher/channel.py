@@ -54,11 +54,18 @@ class Unfit:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """The code location cannot be imported, and why: this process carries out nothing, but others may soon."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """It takes no further run, and ends."""
 
 
-Said = Beat | Tell | Unfit | Leaving
+Said = Beat | Tell | Unfit | Broken | Leaving
 """What a warm process says."""
 
 
@@ -128,6 +135,10 @@ class Channel:
         """Have the supervisor end the whole pool."""
         self._send(Unfit(reason))
 
+    def broken(self, reason: str) -> None:
+        """Have the supervisor load everything anew, again and again, until the code location can be imported."""
+        self._send(Broken(reason))
+
     def leaving(self) -> None:
         """The process ends of its own accord."""
         self._send(Leaving())
@@ -180,4 +191,10 @@ def enter(module: str, connection: "Connection[Said, Interrupt | Finish]", given
     os.setpgid(0, 0)
     channel = Channel(connection)
     channel.open()
-    importlib.import_module(module).main(channel, given)
+    try:
+        begin = importlib.import_module(module).main
+    except Exception as error:  # what the waker works with is a part of the code location
+        channel.broken(f"{module} cannot be imported: {type(error).__name__}: {error}")
+        channel.stopping.wait()
+        return
+    begin(channel, given)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from tenant_pipelines.launcher.options import Options
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+FIRST_ANEW, LONGEST_ANEW = 2.0, 30.0
+"""Before everything is loaded anew because it could not be: that takes seconds of a core each time."""
 MATURE = 600.0
 """After so long a process that carries out no runs may be replaced for its memory: a successor will be smaller."""
 MIB = 1024**2
@@ -16,7 +18,8 @@ class Vitals:
 
     Args:
         born: when it was started. ready: it has said so. heard: its last sign of life. stopped: since when it has been
-        stopped, or None. ended: runs that it has carried out. memory: resident.
+        stopped, or None. ended: runs that it has carried out. memory: resident. broken: it has no code location, and
+        never will be ready.
     """
 
     born: float
@@ -25,6 +28,7 @@ class Vitals:
     stopped: float | None = None
     ended: int = 0
     memory: int = 0
+    broken: bool = False
 
 
 def why_lost(seen: Vitals, now: float, options: Options) -> str | None:
@@ -33,7 +37,7 @@ def why_lost(seen: Vitals, now: float, options: Options) -> str | None:
         return f"it has been stopped for {now - seen.stopped:.0f} s"
     if now - seen.heard >= options.silence:
         return f"it has given no sign of life for {now - seen.heard:.0f} s"
-    if not seen.ready and now - seen.born >= options.begin:
+    if not (seen.ready or seen.broken) and now - seen.born >= options.begin:
         return f"it was not ready after {now - seen.born:.0f} s"
     return None
 
@@ -54,6 +58,13 @@ def successor_first(available: int, options: Options) -> bool:
 
 def pause_before_start(failures: int) -> float:
     """How long to wait before another start, when so many in a row have died before they were ready."""
-    if failures == 0:
-        return 0.0
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
+    return _doubled(FIRST_PAUSE, LONGEST_PAUSE, failures)
+
+
+def pause_before_anew(breaks: int) -> float:
+    """How long to wait before everything is loaded anew, when so many tries in a row had no code location."""
+    return _doubled(FIRST_ANEW, LONGEST_ANEW, breaks)
+
+
+def _doubled(first: float, longest: float, times: int) -> float:
+    return min(longest, first * 2.0 ** min(times - 1, 10)) if times else 0.0

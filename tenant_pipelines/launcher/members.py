@@ -15,6 +15,7 @@ from tenant_pipelines.launcher.channel import (
     BEAT_EVERY,
     Assignment,
     Beat,
+    Broken,
     Finish,
     Interrupt,
     Leaving,
@@ -77,9 +78,9 @@ class Member:
     def __str__(self) -> str:
         return f"{self.role} {self.process.pid}"
 
-    def hear(self, now: float) -> list[Tell | Unfit]:
+    def hear(self, now: float) -> list[Tell | Unfit | Broken]:
         """Read all that it has said; answers what is more than a sign of life."""
-        found: list[Tell | Unfit] = []
+        found: list[Tell | Unfit | Broken] = []
         try:
             while not self.deaf and self.wire.poll():
                 match self.wire.recv():
@@ -88,6 +89,8 @@ class Member:
                     case Leaving():
                         self.finishing = self.finishing or now
                     case said:
+                        broken = self.vitals.broken or isinstance(said, Broken)
+                        self.vitals = replace(self.vitals, broken=broken)
                         found.append(said)
         except (EOFError, OSError):
             self.deaf = True

@@ -3,6 +3,7 @@
 import os
 import socket
 from dataclasses import dataclass
+from enum import StrEnum
 
 import psycopg
 
@@ -12,19 +13,38 @@ from tenant_pipelines.ledger.named_sql import statement
 
 LOCK = 0x74705F776F726B  # "tp_work"
 NAME = "tenant-pipelines pool"
-_READY = "ready"
+
+
+class Condition(StrEnum):
+    """What a pool lets others see of itself."""
+
+    READY = "ready"
+    """All its workers are."""
+    BROKEN = "broken"
+    """It carries out nothing: its code location cannot be imported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
     """Who has the pool of a ledger.
 
-    Args: name: where it runs, as host:pid. backend: its connection's process in PostgreSQL. ready: all its workers are.
+    Args: name: where it runs, as host:pid. backend: its connection's process in PostgreSQL. condition: None while it
+        begins.
     """
 
     name: str
     backend: int
-    ready: bool
+    condition: Condition | None
+
+    @property
+    def ready(self) -> bool:
+        """All its workers are."""
+        return self.condition is Condition.READY
+
+    @property
+    def broken(self) -> bool:
+        """It carries out nothing, for want of a code location that can be imported."""
+        return self.condition is Condition.BROKEN
 
     def __str__(self) -> str:
         return f"{self.name} (its connection in PostgreSQL is process {self.backend})"
@@ -67,9 +87,9 @@ class Ownership:
         """What was announced. Raises: psycopg.OperationalError when the connection, and so the lock, is lost."""
         return self._listener.heard()
 
-    def show_ready(self) -> None:
-        """Let others see that all workers are ready (`holder`). Raises: as `heard`."""
-        self._listener.connection.execute(statement("name_session"), {"name": _name(_READY)})
+    def show(self, condition: Condition) -> None:
+        """Let others see how the pool is (`holder`). Raises: as `heard`."""
+        self._listener.connection.execute(statement("name_session"), {"name": _name(condition)})
 
     def close(self) -> None:
         """Give the lock back."""
@@ -90,7 +110,7 @@ def _holder(connection: "psycopg.Connection[tuple[object, ...]]") -> Holder | No
     if row is None:
         return None
     where, _, said = str(row[0]).removeprefix(NAME).strip().partition(" ")
-    return Holder(where or "unknown", int(str(row[1])), said == _READY)
+    return Holder(where or "unknown", int(str(row[1])), next((one for one in Condition if one == said), None))
 
 
 def _name(said: str = "") -> str:

@@ -37,6 +37,11 @@ class Preloaded:
     definitions: str
     error: str | None = None
 
+    @property
+    def reason(self) -> str | None:
+        """The same for people; None where it can be imported."""
+        return None if self.error is None else f"code location {self.definitions} cannot be imported: {self.error}"
+
 
 def preload(definitions: str) -> Preloaded:
     """Import the definitions, resolve their jobs, and keep what is there away from garbage collection.
@@ -57,7 +62,7 @@ def preload(definitions: str) -> Preloaded:
 
 
 def import_definitions(definitions: str) -> Preloaded:
-    """The same without the rest: what a worker tries once more when it is the copy of a failure."""
+    """Import them and resolve their jobs, and nothing else."""
     from tenant_pipelines.launcher.execution import jobs_of  # noqa: PLC0415 - brings Dagster
 
     try:

@@ -102,7 +102,7 @@ class Rows:
         count, lowest = self._launches.newer()
         if count and count != self._newer:
             self._tell(
-                f"{count} runs wait that only a newer release can carry out (format {lowest}); "
+                f"only a newer release can carry out {count} of the runs that wait (format {lowest} and higher); "
                 "they are left alone. Way out: start the pool of that release"
             )
         self._newer = count

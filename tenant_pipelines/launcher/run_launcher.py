@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, Field, IntSource, StringSource
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, Field, StringSource
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from tenant_pipelines import settings
 from tenant_pipelines.ledger.database import Database
 from tenant_pipelines.ledger.launches import Launches, LaunchState, Row, Wished, refuse_when_full
 from tenant_pipelines.ledger.operator_ledger import OperatorLedger
@@ -34,15 +35,11 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
     """Hands runs to the pool (`tenant-pipelines workers`).
 
     Args:
-        database_url: of the ledger, as the role control_plane. queue_limit: runs that may wait for a worker before
-            further launches by hand are refused.
+        database_url: of the ledger, as the role control_plane.
     """
 
-    def __init__(
-        self, database_url: str, queue_limit: int = 1000, inst_data: ConfigurableClassData | None = None
-    ) -> None:
+    def __init__(self, database_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._url = database_url
-        self._limit = queue_limit
         self._inst_data = inst_data
         super().__init__()  # type: ignore[no-untyped-call]
 
@@ -56,7 +53,6 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         """What dagster.yaml gives."""
         return {
             "database_url": Field(StringSource, description="The ledger's database; {env: ...}, never a literal."),
-            "queue_limit": Field(IntSource, is_required=False, default_value=1000),
         }
 
     @classmethod
@@ -79,7 +75,8 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Write the row; again for the same run: nothing more.
 
-        Raises: Refused UNAVAILABLE when the ledger is away, or its queue is full and nobody has recorded this run.
+        Raises: Refused UNAVAILABLE when the ledger is away, or its queue is full (setting `worker_queue_limit`) and
+            nobody has recorded this run; InvalidSettings.
         """
         run = context.dagster_run
         run_id = UUID(run.run_id)
@@ -97,7 +94,8 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
     def _refuse_when_full(self, run_id: UUID) -> None:
         """What the ledger has recorded is always taken: it was let in already, or is needed to end what was."""
         if self._ledger.execution_of_run(run_id) is None:
-            refuse_when_full(self._launches.queued(self._limit), self._limit)
+            limit = settings.queue_limit()
+            refuse_when_full(self._launches.queued(limit), limit)
 
     # Ending
 

@@ -4,6 +4,7 @@ One thread, no Dagster, no work of its own. What it knows of runs is in the queu
 be decided again by the next supervisor.
 """
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -15,10 +16,10 @@ import psycopg
 
 from tenant_pipelines.domain.refusals import Refused
 from tenant_pipelines.launcher import decisions
-from tenant_pipelines.launcher.channel import Tell, Unfit
+from tenant_pipelines.launcher.channel import Broken, Tell, Unfit
 from tenant_pipelines.launcher.members import Member, Role, Starter
 from tenant_pipelines.launcher.options import Options
-from tenant_pipelines.launcher.ownership import Ownership, Taken
+from tenant_pipelines.launcher.ownership import Condition, Ownership, Taken
 from tenant_pipelines.launcher.processes import memory_available
 from tenant_pipelines.launcher.rows import Rows
 from tenant_pipelines.ledger.launches import WISH
@@ -73,7 +74,10 @@ class Supervisor:
         self._failures = 0
         self._start_at = 0.0
         self._look_at = 0.0
-        self._shown: Ownership | None = None
+        self._breaks = 0
+        self._anew_at: float | None = None
+        self._was_ready = False
+        self._shown: tuple[Ownership, Condition] | None = None
         self._ends_at: float | None = None
         self._code = DONE
 
@@ -98,9 +102,16 @@ class Supervisor:
     def renew(self) -> None:
         """Load everything anew, and replace every process by one that has it."""
         self._tell("loading everything anew")
+        self._breaks = 0
+        self._load_anew()
+
+    def _load_anew(self) -> None:
         self._life += 1
         self._start.anew()
-        self._failures, self._start_at = 0, 0.0
+        self._failures, self._start_at, self._anew_at = 0, 0.0, None
+        for member in self._members:
+            if member.vitals.broken:
+                member.finish(self._now())
 
     def run(self) -> int:
         """Until it is told to end; answers the exit code."""
@@ -121,7 +132,7 @@ class Supervisor:
         now = self._now()
         for member in self._members:
             for said in member.hear(now):
-                self._obey(member, said)
+                self._obey(member, said, now)
         self._judge(now)
         self._bury(now)
         if self._owns(now, spoken):
@@ -129,9 +140,10 @@ class Supervisor:
         if self._ends_at is not None:
             self._drain(now, self._ends_at)
         else:
-            self._replace(now)
-            self._fill(now)
-            self._show_ready(now)
+            if self._can_begin_any(now):
+                self._replace(now)
+                self._fill(now)
+            self._show(now)
 
     def _wait(self) -> bool:
         """Until something happens; answers whether the database has something to say."""
@@ -153,7 +165,7 @@ class Supervisor:
             case _:
                 pass
 
-    def _obey(self, member: Member, said: Tell | Unfit) -> None:
+    def _obey(self, member: Member, said: Tell | Unfit | Broken, now: float) -> None:
         match said:
             case Tell(text):
                 self._tell(f"{member}: {text}")
@@ -161,8 +173,36 @@ class Supervisor:
                 self._tell(reason)
                 self._code = UNFIT
                 self.end()
-            case Unfit():
+            case Broken(reason) if self._ends_at is None:
+                self._is_broken(member, reason, now)
+            case Unfit() | Broken():
                 pass
+
+    # The code location
+
+    def _is_broken(self, member: Member, reason: str, now: float) -> None:
+        """The first worker that says so of what was loaded last stays and tells the runs that wait."""
+        broken = [one for one in self._members if one.vitals.broken and one.finishing is None]
+        telling = next((one for one in broken if one.role is Role.WORKER), None)
+        if member is not telling or member.life < self._life:
+            member.finish(now)
+        if member.life < self._life or self._anew_at is not None:
+            return
+        self._breaks += 1
+        pause = decisions.pause_before_anew(self._breaks)
+        self._anew_at = now + pause
+        well = any(one.vitals.ready for one in self._members)
+        rest = "those that are there go on with what they have loaded" if well else "no run is begun, and none is lost"
+        self._tell(f"{reason}; {rest}; the next try is in {pause:g} s, or at once: kill -HUP {os.getpid()}")
+
+    def _can_begin_any(self, now: float) -> bool:
+        """Not while copies would have no code location; when it is time, everything is loaded anew."""
+        if self._anew_at is not None and now >= self._anew_at:
+            self._load_anew()
+        if self._breaks and any(one.vitals.ready and one.life == self._life for one in self._members):
+            self._breaks = 0
+            self._tell("the code location can be imported again")
+        return self._anew_at is None
 
     # The processes
 
@@ -181,7 +221,7 @@ class Supervisor:
     def _bury(self, now: float) -> None:
         for member in [one for one in self._members if one.process.ended()]:
             for said in member.hear(now):
-                self._obey(member, said)
+                self._obey(member, said, now)
             self._members.remove(member)
             self._look_at = 0.0
             if not member.vitals.ready and member.finishing is None:
@@ -230,21 +270,27 @@ class Supervisor:
             self._members.append(member)
         return member
 
-    def _show_ready(self, now: float) -> None:
-        """Say once that all are ready, and let others see it in the database."""
+    def _show(self, now: float) -> None:
+        """Say once that all are ready, and let others see in the database that they are, or that none can be."""
         ready = all(
             sum(one.vitals.ready for one in self._members if one.role is role) >= wanted
             for role, wanted in self._wanted.items()
         )
-        if not ready:
-            return
-        self._failures = 0
-        if self._ownership is not None and self._shown is not self._ownership:
-            if self._shown is None:
-                size, began = self._wanted[Role.WORKER], (now - self._born) * 1000
-                self._tell(f"ready: {size} worker{'s' if size > 1 else ''} in {began:.0f} ms")
-            self._shown = self._ownership
-            self._asking_the_database(self._ownership.show_ready)
+        if ready:
+            self._failures = 0
+        if ready and not self._was_ready and self._ownership is not None:
+            self._was_ready = True
+            size, began = self._wanted[Role.WORKER], (now - self._born) * 1000
+            self._tell(f"ready: {size} worker{'s' if size > 1 else ''} in {began:.0f} ms")
+        broken = self._breaks and not any(one.vitals.ready for one in self._members)
+        if ready or broken:
+            self._let_see(Condition.READY if ready else Condition.BROKEN)
+
+    def _let_see(self, condition: Condition) -> None:
+        owned = self._ownership
+        if owned is not None and self._shown != (owned, condition):
+            self._shown = owned, condition
+            self._asking_the_database(lambda: owned.show(condition))
 
     def _drain(self, now: float, ends_at: float) -> None:
         """Workers first: the waker sees to what they could not finish."""

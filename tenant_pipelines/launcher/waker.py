@@ -44,7 +44,13 @@ class Ending(Protocol):
 
 
 def main(channel: Channel, given: Assignment) -> None:
-    """Be the waker until told to end."""
+    """Be the waker until told to end; without a code location, which every launch needs, only wait for that."""
+    from tenant_pipelines.launcher.warm import PRELOADED  # noqa: PLC0415 - imports the definitions
+
+    if (reason := PRELOADED.reason) is not None:
+        channel.broken(reason)
+        channel.stopping.wait()
+        return
     try:
         configured = settings.load()
         with (

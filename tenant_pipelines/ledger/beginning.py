@@ -31,19 +31,25 @@ def applies(entry: Entry, before: DictRow) -> bool:
     return step.for_tier(Tier(entry.execution["tier"]))
 
 
-def start(entry: Entry, names: Names, before: DictRow) -> Begun:
-    """The intent, with the names that do and undo will use. `before`: what `Entry.before` has answered."""
+def start(entry: Entry, names: Names, before: DictRow) -> Begun | None:
+    """The intent, with the names that do and undo will use; None as of `Entry.start`.
+
+    Args: before: what `Entry.before` has answered.
+    """
+    execution = execution_of(entry.execution)
     step, tenant, kept = entry.step, tenant_of(before), before["names"] or {}
     placement = {**names(tenant), **kept}
     if entry.side is Side.DO:
         started = entry.start(step.activity, placement if placement != kept else None)
     else:
         started = entry.start(f"Rolling back: {step.undo_activity or step.name}", None)
+    if started is None:
+        return None
     facts: dict[str, str] = {}
     for of_a_step in before["facts"] or ():
         facts |= of_a_step
     return Begun(
-        execution=execution_of(entry.execution),
+        execution=execution,
         tenant=tenant,
         placement=placement,
         facts=facts,

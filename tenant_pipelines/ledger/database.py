@@ -94,16 +94,20 @@ class Database:
 
         Raises: Refused UNAVAILABLE when the server stays away.
         """
-        return self._patiently(lambda: self._alone(query, values))
+        return self.each_alone(lambda tx: tx.one(query, **values))
+
+    def each_alone(self, work: Work[Answer]) -> Answer:
+        """Do the work with every statement committed by itself; once more after a lost connection, as of `run`."""
+        return self._patiently(lambda: self._without_transaction(work))
+
+    def _without_transaction(self, work: Work[Answer]) -> Answer:
+        with self._pool.connection() as connection:
+            return work(Transaction(connection))
 
     def _transaction(self, work: Work[Answer]) -> Answer:
         with self._pool.connection() as connection:  # which commits, or rolls back, whatever has been begun
             connection.execute(_BEGIN)
             return work(Transaction(connection))
-
-    def _alone(self, query: str, values: Mapping[str, object]) -> DictRow | None:
-        with self._pool.connection() as connection:
-            return Transaction(connection).one(query, **values)
 
     def _patiently(self, act: Callable[[], Answer]) -> Answer:
         try:

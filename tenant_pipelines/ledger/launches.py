@@ -218,6 +218,14 @@ class Launches:
         """How many runs wait for a worker, counted up to `limit`."""
         return int(self._database.run(lambda tx: tx.only("count_queued", limit=limit)["n"]))
 
+    def waiting(self, limit: int) -> list[UUID]:
+        """The runs that wait for a worker, oldest first."""
+        return [row["run_id"] for row in self._database.run(lambda tx: tx.all("waiting_launches", limit=limit))]
+
+    def say_why_they_wait(self, message: str) -> int:
+        """Have the executions of the runs that wait say why; their first step says something else. Answers how many."""
+        return self._database.run(lambda tx: tx.do("say_why_they_wait", message=message))
+
     def newer(self) -> tuple[int, int | None]:
         """How many queued rows are of a format newer than ours, and the lowest such format."""
         row = self._database.run(lambda tx: tx.only("newer_launches", format=FORMAT))
@@ -244,7 +252,7 @@ def refuse_when_full(queued: int, limit: int) -> None:
     if seconds:
         raise Refused(
             Code.UNAVAILABLE,
-            f"{queued} runs wait for a worker already, as many as may. Try again in {seconds:.0f} s; if it stays so, "
+            f"As many runs wait for a worker as may ({queued}). Try again in {seconds:.0f} s; if it stays so, "
             "look at the workers: tenant-pipelines stack status",
         )
 

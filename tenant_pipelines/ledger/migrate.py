@@ -19,6 +19,7 @@ RESTORING = (
     "0005_launches.sql",
     "0006_parking.sql",
     "0007_archive.sql",
+    "0009_actor.sql",
 )
 """The scripts that restore schema objects and touch no row, in their order."""
 

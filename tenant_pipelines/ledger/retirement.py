@@ -4,21 +4,25 @@ The ledger of a living tenant is kept: every execution with its runs and steps, 
 workflow, which is what restart, resume and undo go by. Of its older executions attempts, history and signals move to
 the archive. The executions of a tenant that is DEPROVISIONED move there whole. An execution that is not closed, or of
 which something is left behind that nobody has removed yet, is not touched; nor is the audit, ever.
+
+Whatever is done is in the audit from the moment on in which it is done: one row in the same transaction.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from tenant_pipelines.domain.retention import Kind
 from tenant_pipelines.ledger.claims import Claimant
 from tenant_pipelines.ledger.database import Database, Transaction
 from tenant_pipelines.ledger.personal import COLUMNS, HIDDEN, redacted
 
+Outcome = Literal["begun", "done"]
 DETAILS = ("attempts", "history", "signals")
 WHOLE = (*DETAILS, "steps", "owed", "left_behind", "runs", "executions")
 """In the order in which the foreign keys let them go."""
@@ -97,11 +101,20 @@ def due_of(executions: Sequence[Closed], cutoffs: Cutoffs) -> Due:
     )
 
 
-class Retirement:
-    """Retention's part of the ledger. Reads have no lock; what is done is decided again under one."""
+def counted(due: Due) -> Mapping[Kind, int]:
+    """What of it is done to how many."""
+    return {Kind.REDACTED: len(due.redact), Kind.THINNED: len(due.thin), Kind.ARCHIVED: len(due.archive)}
 
-    def __init__(self, database: Database) -> None:
+
+class Retirement:
+    """Retention's part of the ledger. Reads have no lock; what is done is decided again under one.
+
+    Args: by: whom the audit names.
+    """
+
+    def __init__(self, database: Database, *, by: Claimant) -> None:
         self._database = database
+        self._by = by
 
     def closed(self, *, before: datetime, after: Place, limit: int) -> list[Closed]:
         """Closed executions, oldest end first."""
@@ -118,6 +131,7 @@ class Retirement:
             _archive(tx, due.thin, DETAILS, whole=False)
             tx.do("mark_thinned", ids=list(due.thin))
             _archive(tx, due.archive, WHOLE, whole=True)
+            self._record(tx, counted(due))
             return due
 
         return self._database.run(work)
@@ -131,7 +145,8 @@ class Retirement:
 
         def work(tx: Transaction) -> int:
             rows = tx.all("lock_documents", ids=list(ids))
-            return tx.do("rewrite_documents", ids=list(ids), documents=_hidden_in(rows)) if rows else 0
+            count = tx.do("rewrite_documents", ids=list(ids), documents=_hidden_in(rows)) if rows else 0
+            return self._record(tx, {Kind.DOCUMENTS_REDACTED: count})
 
         return self._database.run(work)
 
@@ -141,7 +156,7 @@ class Retirement:
 
     def drop_documents(self, ids: Collection[UUID]) -> int:
         """Forget these for good; answers how many."""
-        return self._database.run(lambda tx: tx.do("drop_documents", ids=list(ids)))
+        return self._done(Kind.DOCUMENTS_DROPPED, "drop_documents", ids)
 
     def people(self, *, before: datetime, after: Place, limit: int, planned: bool) -> list[Place]:
         """Tenants that have been gone since before then, and whose people are known from nowhere else any more.
@@ -159,7 +174,7 @@ class Retirement:
             held = [row["id"] for row in tx.all("lock_gone_tenants", ids=list(ids))]
             tx.do("forget_people", ids=held, hidden=HIDDEN)
             tx.do("forget_errors", ids=held)
-            return len(held)
+            return self._record(tx, {Kind.TENANTS_REDACTED: len(held)})
 
         return self._database.run(work)
 
@@ -169,7 +184,7 @@ class Retirement:
 
     def drop_launches(self, ids: Collection[UUID]) -> int:
         """Remove these; answers how many."""
-        return self._database.run(lambda tx: tx.do("drop_launches", ids=list(ids)))
+        return self._done(Kind.LAUNCHES, "drop_launches", ids)
 
     def ends_of_runs(self, runs: Mapping[UUID, UUID | None]) -> dict[UUID, datetime | None]:
         """When the execution of each Dagster run has closed, None while it is open; nothing for an unknown run.
@@ -186,23 +201,34 @@ class Retirement:
 
         return self._database.run(work)
 
-    def record(self, claimant: Claimant, changes: Mapping[str, int]) -> None:
-        """Write into the audit what a pass has done."""
-        self._database.run(
-            lambda tx: tx.do(
+    def record(self, counts: Mapping[Kind, int], *, outcome: Outcome = "done") -> None:
+        """Write into the audit what is done in another database, which no transaction of ours covers.
+
+        Args: outcome: `begun` before it is done, so that a pass that dies meanwhile has told what it was about.
+        """
+        self._database.run(lambda tx: self._record(tx, counts, outcome))
+
+    def _record(self, tx: Transaction, counts: Mapping[Kind, int], outcome: Outcome = "done") -> int:
+        """Into the audit, unless nothing was done; answers how many things it was done to."""
+        changes = {kind.value: count for kind, count in counts.items() if count}
+        if changes or outcome == "begun":
+            tx.do(
                 "insert_action",
-                performed_by=claimant.by,
-                source=claimant.source,
+                performed_by=self._by.by,
+                source=self._by.source,
                 action="purge",
-                outcome="done",
+                outcome=outcome,
                 tenant_id=None,
                 workflow_id=None,
                 run_id=None,
-                reason=claimant.reason,
-                request_id=claimant.request_id,
-                changes=dict(changes),
+                reason=self._by.reason,
+                request_id=self._by.request_id,
+                changes=changes,
             )
-        )
+        return sum(changes.values())
+
+    def _done(self, kind: Kind, query: str, ids: Collection[UUID]) -> int:
+        return self._database.run(lambda tx: self._record(tx, {kind: tx.do(query, ids=list(ids))}))
 
     def _rows(self, query: str, **values: object) -> list[DictRow]:
         return self._database.run(lambda tx: tx.all(query, **values))

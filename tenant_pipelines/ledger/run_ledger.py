@@ -1,7 +1,7 @@
 """The ledger as one Dagster run of one execution sees it: the engine's protocol on PostgreSQL."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -11,16 +11,17 @@ from tenant_pipelines.domain.failures import Failure, LockHeld, Outage
 from tenant_pipelines.domain.journal import Journal, Marker, note_about, note_end
 from tenant_pipelines.domain.refusals import Code, Refused
 from tenant_pipelines.domain.workflow import Execution, Leftover, Side, State, StepState
-from tenant_pipelines.ledger import endings, undoing
+from tenant_pipelines.ledger import endings, quick, undoing
 from tenant_pipelines.ledger.beginning import Names, applies, start
 from tenant_pipelines.ledger.claims import Claimant, claim_provision
 from tenant_pipelines.ledger.confirmation import await_confirmation
 from tenant_pipelines.ledger.database import Answer, Database, Transaction
+from tenant_pipelines.ledger.launches import FORMAT
 from tenant_pipelines.ledger.parking import hand_over, park, parked_by
 from tenant_pipelines.ledger.rows import execution_of, refs_of, rests
-from tenant_pipelines.ledger.steps import BEHIND, Entry
+from tenant_pipelines.ledger.steps import BEHIND, Entry, done_of, recorded_done
 from tenant_pipelines.saga.catalogue import Catalogue
-from tenant_pipelines.saga.ledger import Begun, CancelRequested, Parked, Rest, Settled, UndoReport, Verdict
+from tenant_pipelines.saga.ledger import Begun, CancelRequested, Parked, Rest, Settled, UndoReport, Verdict, Wanted
 from tenant_pipelines.saga.outcomes import AwaitingSignal, Done
 from tenant_pipelines.saga.step import Step
 
@@ -33,6 +34,7 @@ class RunLedger:
         tenant_id: what the run was launched for.
         claimant: who is to be named if the run itself claims the execution (a launch in Dagster's UI).
         sweep_after: seconds for which a lost call may still take effect.
+        seen: what the run knows of its execution; to be kept from step to step.
     """
 
     database: Database
@@ -42,10 +44,13 @@ class RunLedger:
     claimant: Claimant
     journal: Journal
     sweep_after: float
+    seen: quick.Seen = field(default_factory=quick.Seen)
 
     def begin(self, step: Step, side: Side, names: Names) -> Begun | Settled | Parked:
         """Claim or join, check, and make the intent durable."""
-        claimed, answer = self.database.run(lambda tx: self._begin(tx, step, side, names))
+        claimed, answer = self._begin_quickly(step, side, names) or self.database.run(
+            lambda tx: self._begin(tx, step, side, names)
+        )
         if claimed:
             text = f"Provisioning of tenant {claimed.tenant_key} by {self.claimant.by}"
             note_about(self.journal, claimed, Marker.START, text)
@@ -72,14 +77,21 @@ class RunLedger:
             step=step.name,
         )
 
+    def _begin_quickly(self, step: Step, side: Side, names: Names) -> tuple[None, Begun] | None:
+        execution = self.seen.of(side, self.run_id, self.tenant_id)
+        if execution is None:
+            return None
+        begun = self.database.each_alone(lambda tx: quick.begin(Entry(tx, execution, step, side, self.run_id), names))
+        return None if begun is None else (None, begun)
+
     def _begin(
         self, tx: Transaction, step: Step, side: Side, names: Names
     ) -> tuple[Execution | None, Begun | Settled | Parked]:
         claimed = None
         execution = tx.one("lock_execution_of_run", run_id=self.run_id)
         if execution is None:
-            execution = self._claim(tx, step, side)
-            claimed = execution_of(execution)
+            claimed = execution_of(self._claim(tx, step, side))
+            execution = tx.only("lock_execution_of_run", run_id=self.run_id)
         entry = Entry(tx, execution, step, side, self.run_id)
         if (parked := parked_by(entry)) is not None:  # this very call, whose answer was lost
             return None, parked
@@ -93,7 +105,11 @@ class RunLedger:
             return claimed, Settled(StepState.SKIPPED, ())
         if execution.get("hand_over"):
             return claimed, hand_over(entry)
-        return claimed, start(entry, names, before)
+        begun = start(entry, names, before)
+        if begun is None:
+            raise LookupError(f"execution {execution['id']} has changed under its lock")
+        self.seen.keep(side, execution)
+        return claimed, begun
 
     def _claim(self, tx: Transaction, step: Step, side: Side) -> DictRow:
         if side is Side.UNDO or step.number != 1:
@@ -114,16 +130,22 @@ class RunLedger:
 
     def fence(self, side: Side) -> None:
         """Raises when this run may not write."""
-        self.is_handed_over(side)
+        self._standing(side, "standing_of_run")
 
-    def is_handed_over(self, side: Side) -> bool:
-        """Whether its worker is to be rid of it; raises as the fence."""
-        standing = self.database.ask("standing_of_run", run_id=self.run_id)
+    def worker_wanted(self, side: Side) -> Wanted:
+        """Who wants its worker back; raises as the fence."""
+        standing = self._standing(side, "standing_of_sleeping_run", format=FORMAT)
+        if standing["hand_over"]:
+            return Wanted.BY_POOL
+        return Wanted.BY_OTHERS if standing["others_wait"] else Wanted.BY_NOBODY
+
+    def _standing(self, side: Side, query: str, **values: object) -> DictRow:
+        standing = self.database.ask(query, run_id=self.run_id, **values)
         if standing is None:
             raise Refused(Code.WRONG_STATE, f"Run {self.run_id} belongs to no workflow.")
         self._check(standing, side)
         _check_not_cancelled(standing, side)
-        return bool(standing["hand_over"])
+        return standing
 
     def next_attempt(self, step: Step, side: Side) -> int:
         """Open another attempt; answers its number."""
@@ -168,21 +190,34 @@ class RunLedger:
 
     def finish(self, step: Step, attempt: int, outcome: Done | AwaitingSignal) -> None:
         """The effect is there."""
+        if isinstance(outcome, Done) and self._goes_on_after(step) and self._finished_quickly(step, attempt, outcome):
+            return
 
         def work(tx: Transaction) -> Execution:
             entry = self._entry(tx, step, Side.DO)
-            if not _recorded_done(entry, attempt, outcome):  # by this very call, whose answer was lost
+            if not recorded_done(entry, attempt, outcome):  # by this very call, whose answer was lost
                 return execution_of(entry.execution)
             self._check(entry.execution, Side.DO)  # else nothing has been written after all
             return execution_of(self._go_on(entry, outcome))
 
         note_end(self.journal, self.database.run(work))
 
+    def _goes_on_after(self, step: Step) -> bool:
+        return not step.is_pivot and step.number != self.catalogue.last.number
+
+    def _finished_quickly(self, step: Step, attempt: int, done: Done) -> bool:
+        execution = self.seen.of(Side.DO, self.run_id, self.tenant_id)
+        if execution is None:
+            return False
+        return self.database.each_alone(
+            lambda tx: quick.finish(Entry(tx, execution, step, Side.DO, self.run_id), attempt, done)
+        )
+
     def _go_on(self, entry: Entry, outcome: Done | AwaitingSignal) -> DictRow:
         """What follows from a step that is done; answers the execution as it is then."""
         tx, execution, step = entry.tx, entry.execution, entry.step
         if step.is_pivot:
-            endings.activate(tx, execution, _done(outcome).metadata)
+            endings.activate(tx, execution, done_of(outcome).metadata)
         if isinstance(outcome, AwaitingSignal):
             await_confirmation(tx, execution, step.name, outcome.signal, outcome.seconds)
         elif step.number == self.catalogue.last.number:
@@ -326,19 +361,3 @@ class RunLedger:
 def _check_not_cancelled(execution: DictRow, side: Side) -> None:
     if side is Side.DO and execution["cancel_requested_at"] is not None:
         raise CancelRequested
-
-
-def _recorded_done(entry: Entry, attempt: int, outcome: Done | AwaitingSignal) -> bool:
-    """Record the effect, unless that has been done."""
-    done = _done(outcome)
-    return entry.finish(
-        attempt,
-        StepState.WAITING if isinstance(outcome, AwaitingSignal) else StepState.DONE,
-        facts=done.facts,
-        found=[ensured.ref for ensured in done.found],
-        metadata=None if entry.step.is_pivot else done.metadata,  # the activation sets them with the status
-    )
-
-
-def _done(outcome: Done | AwaitingSignal) -> Done:
-    return outcome.done if isinstance(outcome, AwaitingSignal) else outcome

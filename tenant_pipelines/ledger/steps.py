@@ -15,7 +15,11 @@ from tenant_pipelines.ledger.claims import remember
 from tenant_pipelines.ledger.database import Transaction
 from tenant_pipelines.ledger.rows import refs_as_json
 from tenant_pipelines.saga.catalogue import Catalogue
+from tenant_pipelines.saga.outcomes import AwaitingSignal, Done
 from tenant_pipelines.saga.step import Step
+
+_SHOWN = ("step", "progress", "message", "updated_at", "losses", "version")
+"""What the beginning of a step changes of its execution."""
 
 BEHIND = frozenset({StepState.DONE, StepState.SKIPPED, StepState.OWED})
 """The states of a step that nothing has to be done about any more."""
@@ -56,7 +60,9 @@ def fail_step(
 class Entry:
     """One side of one step, in one transaction that holds the execution's lock.
 
-    Args: run_id: the Dagster run that acts.
+    `start` and `finish` do without: see `quick`.
+
+    Args: execution: with its `version`; what `start` changes is changed here too. run_id: the Dagster run that acts.
     """
 
     tx: Transaction
@@ -71,14 +77,16 @@ class Entry:
 
     def before(self) -> DictRow:
         """All that decides how the side begins, the tenant included: see the query."""
-        return self.tx.only("step_to_begin", **self._key, number=self.step.number)
+        return self.tx.only("step_to_begin", **self._key, number=self.step.number, run_id=self.run_id)
 
-    def start(self, message: str, new_names: Mapping[str, str] | None) -> DictRow:
+    def start(self, message: str, new_names: Mapping[str, str] | None) -> DictRow | None:
         """Make the intent durable, with an attempt; a side that had been begun goes on with its token and its count.
+
+        None, with nothing written, where the execution is not any more as it is here; that cannot be under its lock.
 
         Args: message: what people see. new_names: what the tenant's placement is to have, or None: nothing new.
         """
-        return self.tx.only(
+        started = self.tx.one(
             "begin_step",
             **self._key,
             number=self.step.number,
@@ -88,7 +96,11 @@ class Entry:
             message=message,
             progress=self.step.percent if self.side is Side.DO else 0,
             new_names=new_names,
+            version=self.execution["version"],
         )
+        if started is not None:
+            self.execution.update((name, started[name]) for name in _SHOWN)
+        return started
 
     def skip(self) -> None:
         """There is nothing to do on this side."""
@@ -133,8 +145,10 @@ class Entry:
         facts: Mapping[str, str],
         found: Sequence[ObjectRef] = (),
         metadata: Mapping[str, Any] | None = None,
-    ) -> bool:
+    ) -> bool | None:
         """With the effect. Answers False, with nothing written, where the attempt's end is recorded already.
+
+        None, with nothing written, where the execution is not any more as it is here; that cannot be under its lock.
 
         Args: metadata: to be added to the tenant's.
         """
@@ -154,8 +168,9 @@ class Entry:
             event=event,
             details=details,
             metadata=dict(metadata) if metadata else None,
+            version=self.execution["version"],
         )
-        return not ended["before"]
+        return not ended["before"] if ended["held"] else None
 
     def fail(self, state: StepState, *, error: str, code: str, left: Sequence[Mapping[str, str]] = ()) -> None:
         """The attempts are over without the effect."""
@@ -193,3 +208,20 @@ def _outcome(failure: Failure | None) -> str:
             return "answered"
         case _:
             return "permanent"
+
+
+def recorded_done(entry: Entry, attempt: int, outcome: Done | AwaitingSignal) -> bool | None:
+    """Record the effect, unless that has been done; answers as `Entry.finish`."""
+    done = done_of(outcome)
+    return entry.finish(
+        attempt,
+        StepState.WAITING if isinstance(outcome, AwaitingSignal) else StepState.DONE,
+        facts=done.facts,
+        found=[ensured.ref for ensured in done.found],
+        metadata=None if entry.step.is_pivot else done.metadata,  # the activation sets them with the status
+    )
+
+
+def done_of(outcome: Done | AwaitingSignal) -> Done:
+    """What has been done."""
+    return outcome.done if isinstance(outcome, AwaitingSignal) else outcome

@@ -20,7 +20,7 @@ def undone(entry: Entry, attempt: int) -> bool:
     recorded = entry.finish(attempt, StepState.DONE, facts={})
     if recorded and entry.execution["losses"]:
         entry.tx.do("forget_losses", id=entry.execution["id"])
-    return recorded
+    return bool(recorded)
 
 
 def undo_failed(entry: Entry, failure: Failure, error: str, left: Sequence[Leftover]) -> None:

@@ -13,7 +13,7 @@ from tenant_pipelines.saga.catalogue import Catalogue
 class Desk:
     """The operator's desk: ledger, gateway to Dagster, catalogue, journal and clock.
 
-    Args: queue_limit: runs that may wait for a worker before a start is refused.
+    Args: queue_limit: runs that may wait for a worker before a start is refused; None: any number.
     """
 
     ledger: OperatorLedger
@@ -21,4 +21,4 @@ class Desk:
     provisioning: Catalogue
     journal: Journal
     clock: Clock
-    queue_limit: int = 1000
+    queue_limit: int | None = None

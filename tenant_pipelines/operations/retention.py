@@ -1,30 +1,12 @@
-"""What a pass of the retention counts, and what it asks of Dagster."""
+"""What a pass of the retention answers, and what it asks of Dagster."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-
-class Kind(StrEnum):
-    """What is counted."""
-
-    DAGSTER_RUNS = "dagsterRuns"
-    """Dagster runs deleted with their events and their captured output."""
-    DOCUMENTS_REDACTED = "documentsRedacted"
-    DOCUMENTS_DROPPED = "documentsDropped"
-    REDACTED = "redacted"
-    """Executions in the ledger that hold no personal data any more."""
-    THINNED = "thinned"
-    """Older executions of living tenants whose attempts, history and signals have moved to the archive."""
-    ARCHIVED = "archived"
-    """Executions of tenants that are gone, moved to the archive whole."""
-    TENANTS_REDACTED = "tenantsRedacted"
-    """Tenants that are gone, whose contacts have been redacted."""
-    LAUNCHES = "launches"
-    """Ended rows of the workers' queue, removed."""
+from tenant_pipelines.domain.retention import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +20,6 @@ class Report:
     finished: bool
     errors: Sequence[str]
     seconds: float
-
-    def done(self) -> dict[str, int]:
-        """What has been done at all, for the audit."""
-        return {kind.value: count for kind, count in self.counts.items() if count}
 
     def as_json(self) -> dict[str, object]:
         """As every door shows it."""

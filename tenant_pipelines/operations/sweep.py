@@ -1,7 +1,7 @@
 """One pass of the retention: what is old enough leaves the ledger, the archive and Dagster, in small steps.
 
-It goes through one kind of thing after the other, oldest first, a batch a transaction. Nothing is remembered beside
-what is there: where a pass was stopped or killed, the next one goes on.
+It goes through one kind of thing after the other, oldest first, a batch a transaction, and each batch is in the audit.
+Nothing is remembered beside what is there: where a pass was stopped or killed, the next one goes on.
 """
 
 from collections import Counter
@@ -13,9 +13,9 @@ from uuid import UUID
 
 from tenant_pipelines.domain.clock import Clock
 from tenant_pipelines.domain.refusals import Refused
-from tenant_pipelines.domain.retention import Ages, Bounds, cutoff
-from tenant_pipelines.ledger.retirement import Closed, Cutoffs, Due, Place, Retirement, due_of
-from tenant_pipelines.operations.retention import Kind, OldRuns, Report, may_go
+from tenant_pipelines.domain.retention import Ages, Bounds, Kind, cutoff
+from tenant_pipelines.ledger.retirement import Closed, Cutoffs, Due, Place, Retirement, counted, due_of
+from tenant_pipelines.operations.retention import OldRuns, Report, may_go
 
 BEGINNING = Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 PAGE = 1000
@@ -83,20 +83,27 @@ class _Sweep:
         yield self._found(Kind.LAUNCHES, cutoff(now, ages.launches), ledger.old_launches, ledger.drop_launches)
 
     def _dagster_runs(self, now: datetime) -> Iterator[Counts]:
-        before, after, delete = cutoff(now, self.ages.dagster_runs), None, self.runs.delete
+        before, after = cutoff(now, self.ages.dagster_runs), None
         while before and (page := self.runs.ended(before=before, after=after, limit=self.bounds.batch)):
             ends = self.ledger.ends_of_runs({run.id: run.execution_id for run in page})
             old = [run.id for run in page if may_go(run, ends, before)]
-            gone = set[UUID]() if self.dry else {one for one in old if self._tried("Dagster run", delete, one)}
+            gone = set[UUID]() if self.dry or not old else self._deleted(old)
             after = next((run.id for run in reversed(page) if run.id not in gone), after)
             yield {Kind.DAGSTER_RUNS: len(old if self.dry else gone)}
+
+    def _deleted(self, old: Collection[UUID]) -> set[UUID]:
+        """Delete these Dagster runs; the audit says it before and afterwards. Answers those that are gone."""
+        self.ledger.record({Kind.DAGSTER_RUNS: len(old)}, outcome="begun")
+        gone = {one for one in old if self._tried("Dagster run", self.runs.delete, one)}
+        self.ledger.record({Kind.DAGSTER_RUNS: len(gone)})
+        return gone
 
     def _executions(self, cutoffs: Cutoffs) -> Iterator[Counts]:
         before, after = cutoffs.latest, BEGINNING
         while before and (page := self.ledger.closed(before=before, after=after, limit=PAGE)):
             after = page[-1].place
             for due in self._batches_due(page, cutoffs):
-                yield _counted(due) if self.dry else self._retired(due, cutoffs)
+                yield counted(due) if self.dry else self._retired(due, cutoffs)
 
     def _batches_due(self, page: Sequence[Closed], cutoffs: Cutoffs) -> Iterator[Due]:
         due = due_of(page, cutoffs)
@@ -108,7 +115,7 @@ class _Sweep:
         done = Counter[Kind]()
 
         def retire(ids: Collection[UUID]) -> int:
-            done.update(_counted(self.ledger.retire(ids, cutoffs)))
+            done.update(counted(self.ledger.retire(ids, cutoffs)))
             return len(ids)
 
         self._together_or_one_by_one("execution", retire, due.ids)
@@ -154,7 +161,3 @@ class _Sweep:
             self.errors.append(f"{what} {one}: {type(error).__name__}")
             return False
         return True
-
-
-def _counted(due: Due) -> Counts:
-    return {Kind.REDACTED: len(due.redact), Kind.THINNED: len(due.thin), Kind.ARCHIVED: len(due.archive)}

@@ -22,7 +22,6 @@ from dagster import (
     Out,
     Output,
     failure_hook,
-    in_process_executor,
     op,
 )
 
@@ -32,6 +31,7 @@ from tenant_pipelines.domain.workflow import UNDO, Side
 from tenant_pipelines.operations.requests import uuid_of
 from tenant_pipelines.operations.signal import CANCELLED
 from tenant_pipelines.provisioning.catalogue import PROVISIONING
+from tenant_pipelines.provisioning.in_turn import in_turn
 from tenant_pipelines.saga.catalogue import Catalogue
 from tenant_pipelines.saga.decisions import Again
 from tenant_pipelines.saga.engine import StepCancelled, StepFailed, Taken, TakenBack
@@ -184,7 +184,7 @@ def _job(name: str, description: str, ops: Sequence[tuple[str, OpDefinition]], *
             config_schema={"tenant_id": Field(dagster.Any, description="The tenant's id, a UUID")},
             config_fn=lambda given: _config(given, nodes),
         ),
-        executor_def=in_process_executor,
+        executor_def=in_turn,
         hooks={start_rollback} if hooked else None,
     )
 

@@ -1,15 +1,16 @@
 """The events of one run on their way into Dagster's event log: written in groups, in order, each exactly once.
 
-An event that Dagster stores costs a statement, a notification and two commits, and a step has four of them. Here they
+An event that Dagster stores costs a statement, a notification and two commits, and a step has three of them. Here they
 wait in memory and go in one statement:
 
-* at each end of a step, before the next one begins, and at each change of the run's status, before it is made;
-* before anything of the event log is read in this process;
+* at each end of a step, before the next one begins; where steps end less than 0.05 s after the last group was stored,
+  several of them go together, 0.05 s after their first event;
+* at each change of the run's status, before it is made, and before anything of the event log is read in this process;
 * at the latest 0.2 s after the oldest one (a thread sees to that: a long step shows as started), or when 64 wait.
 
-So a process that is killed takes at most what its present step has told in the last 0.2 s with it, and what is stored
-of a run is always a beginning of what it told. Nothing of ours depends on more: what has been done is in the ledger,
-in another database, committed before the step's end is told here.
+So a process that is killed takes with it at most what its present step has told in the last 0.2 s, and the ends of
+steps of the last 0.05 s; and what is stored of a run is always a beginning of what it told. Nothing of ours depends on
+more: what has been done is in the ledger, in another database, committed before the step's end is told here.
 
 While Dagster's database is away its events wait, and no step fails or stands still for it. Only at a change of the
 run's status does the run wait with them, because after its last one nobody would write them. Whether a group was stored
@@ -17,6 +18,7 @@ whose answer was lost is looked up before it is written again.
 """
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -28,6 +30,8 @@ Row = Mapping[str, Any]
 
 LATEST = 0.2
 """Seconds that an event waits at most while the database answers."""
+APART = 0.05
+"""Seconds that the end of a step waits at most; also those between two groups where steps end quickly."""
 MOST = 64
 """Events that wait at most while the database answers."""
 PATIENCE = 300.0
@@ -52,16 +56,22 @@ class EventGroup:
     """What has been told and is not stored yet.
 
     Args:
+        latest, apart: seconds, see LATEST and APART; with `apart` 0 each end of a step is a group of its own.
         last_id: an id of the table that is lower than any of this run's future events; 0 is always right.
     """
 
-    def __init__(self, table: Table, *, latest: float = LATEST, most: int = MOST, last_id: int = 0) -> None:
+    def __init__(
+        self, table: Table, *, latest: float = LATEST, apart: float = APART, most: int = MOST, last_id: int = 0
+    ) -> None:
         self._table = table
         self._latest = latest
+        self._apart = apart
         self._most = most
         self._last_id = last_id
         self._waiting: list[Row] = []
         self._uncertain = 0  # how many of them were on their way when the connection was lost
+        self._stored_at = 0.0
+        self._with_end = False  # whether one of them is the end of a step that is left to the thread
         self._away = False
         self._refused: Exception | None = None
         self._writing = threading.RLock()
@@ -78,13 +88,19 @@ class EventGroup:
             if len(self._waiting) == 1:
                 self._told.notify()
         if full:
-            self.settle()
+            self._settle()
 
-    def settle(self) -> None:
-        """Store what waits, if the database answers: the end of a step.
+    def end_step(self) -> None:
+        """Store what waits, at once or with the ends that may follow quickly, if the database answers.
 
         Raises: what the database says about an event that it refuses; that one is lost, the others are stored.
         """
+        if time.monotonic() - self._stored_at < self._apart:
+            self._with_end = True
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
         if self._away:  # then the thread tries again and again, and a step has no reason to wait for it
             return
         try:
@@ -97,7 +113,7 @@ class EventGroup:
         """Store what waits.
 
         Args: patience: seconds for which it is tried again while the database is away.
-        Raises: as `settle`; the database's error when it stays away, and then everything still waits.
+        Raises: as `end_step`; the database's error when it stays away, and then everything still waits.
         """
         pool.patient(patience)(self._write)
 
@@ -140,6 +156,7 @@ class EventGroup:
                 self._uncertain = 0
             raise
         self._away = False
+        self._stored_at = time.monotonic()
         self._forget(len(rows))
         self._last_id = last_id
 
@@ -163,11 +180,14 @@ class EventGroup:
     def _forget(self, stored: int) -> None:
         with self._told:
             del self._waiting[:stored]
+            self._with_end = self._with_end and bool(self._waiting)
         self._uncertain = 0
 
     def _write_in_time(self) -> None:
         while self._wait_for_something():
-            self._closed.wait(self._latest)  # from the first one on; what comes meanwhile goes with it
+            self._closed.wait(self._apart)  # from the first one on; what comes meanwhile goes with it
+            if not self._with_end:  # an end that comes from now on is stored at once
+                self._closed.wait(self._latest - self._apart)
             with suppress(Exception):  # a refusal is raised at the next end of a step, see _refused
                 self._write_from_thread()
             if self._away:

@@ -17,6 +17,7 @@ from typing import Any, cast
 from dagster import DagsterEvent, DagsterEventType, DagsterInstance, EventLogEntry, Field, IntSource
 from dagster._config import UserConfigSchema
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, PIPELINE_EVENTS
+from dagster._core.snap import ExecutionPlanSnapshot
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.config import pg_config
 from dagster._core.storage.event_log import EventLogStorage
@@ -36,6 +37,9 @@ from tenant_pipelines.runs.pool import USUAL, InvalidStorage, Limits
 
 SHORT = 10.0
 """Seconds for which a connection is tried for where no run would fail for the lack of it."""
+
+MOST_PLANS = 64
+"""Plans of runs that are kept in memory; our jobs have one for each step that a run may begin with."""
 
 _ENDS = {
     DagsterEventType.STEP_SUCCESS,
@@ -130,6 +134,26 @@ class PooledRunStorage(_Pooled, PostgresRunStorage):
     def _has_backfill_id_column(self) -> bool:
         return super().has_backfill_id_column()
 
+    def get_execution_plan_snapshot(self, execution_plan_snapshot_id: str) -> ExecutionPlanSnapshot:
+        """Read for each run that is carried out; runs of the same job from the same step have the same one.
+
+        It cannot change: its id is a hash of it. Whether the database has it is never asked here.
+        """
+        found = self._plans.get(execution_plan_snapshot_id)
+        if found is None:
+            found = super().get_execution_plan_snapshot(execution_plan_snapshot_id)
+            if found is not None and len(self._plans) < MOST_PLANS:
+                self._plans[execution_plan_snapshot_id] = found
+        return found
+
+    def has_execution_plan_snapshot(self, execution_plan_snapshot_id: str) -> bool:
+        """Whether the database has it, now."""
+        return self._has_snapshot_id(execution_plan_snapshot_id)
+
+    @cached_property
+    def _plans(self) -> dict[str, ExecutionPlanSnapshot]:
+        return {}
+
     def upgrade(self) -> None:
         """Dagster's migrations; they may add such a column."""
         super().upgrade()
@@ -186,7 +210,7 @@ class PooledEventLogStorage(_Pooled, PostgresEventLogStorage):
         if kind in PIPELINE_EVENTS:
             group.flush(PATIENCE)
         elif kind in _ENDS:
-            group.settle()
+            group.end_step()
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Dagster's own grouping, of asset events only."""

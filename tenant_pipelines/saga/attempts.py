@@ -11,13 +11,13 @@ from tenant_pipelines.domain.outcomes import Pending
 from tenant_pipelines.domain.refusals import Refused
 from tenant_pipelines.domain.retries import Retries
 from tenant_pipelines.domain.workflow import Side
-from tenant_pipelines.saga.decisions import GiveUp, after_failure, between_looks
+from tenant_pipelines.saga.decisions import GiveUp, after_failure, between_looks, gives_worker_back
 from tenant_pipelines.saga.ledger import Begun, CancelRequested, Parked, Rest, SagaLedger
 from tenant_pipelines.saga.step import Step
 from tenant_pipelines.saga.work import Work, World
 
 SLICE = 0.5
-"""Seconds of a wait after which a cancel is looked for."""
+"""Seconds of a wait after which a cancel is looked for, and whether somebody wants the worker."""
 
 LAST_LOOK = 30.0
 """Seconds that a look at what has been begun outside is given, even if the step's time is over: it may be done."""
@@ -156,11 +156,11 @@ class Attempts(Generic[Outcome]):
         return self.ledger.park(self.step, self.side, rest)
 
     def _sleep(self, seconds: float) -> float | None:
-        """Sleep in slices, after each of which a cancel is seen; answers what is left where the run is handed over."""
+        """Sleep in slices, after each of which a cancel is seen; answers what is left if the worker is given back."""
         left = seconds
         while left > 0:
             self.world.clock.sleep(min(SLICE, left))
             left = max(left - SLICE, 0.0)
-            if self.ledger.is_handed_over(self.side):
+            if gives_worker_back(self.ledger.worker_wanted(self.side), left):
                 return left
         return None

@@ -6,10 +6,15 @@ from datetime import datetime, timedelta
 
 from tenant_pipelines.domain.failures import Answered, Failure, Outage
 from tenant_pipelines.domain.retries import Retries
-from tenant_pipelines.saga.ledger import UndoReport
+from tenant_pipelines.saga.ledger import UndoReport, Wanted
 
 LONGEST_BETWEEN_LOOKS = 30.0
 """Seconds; longer only where a system asks for it."""
+
+
+WORTH_PARKING = 1.0
+"""Seconds of a wait; for less the worker of a run that sleeps is of little use to others: the next run would cost more
+than it would have waited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,11 @@ def after_failure(
     if wait >= seconds_left:
         return GiveUp(f"after {tries} tries in {policy.all_attempts:g} s")
     return TryAgain(wait)
+
+
+def gives_worker_back(wanted: Wanted, left: float) -> bool:
+    """Whether a run that sleeps parks at once. Args: left: seconds of its wait."""
+    return wanted is Wanted.BY_POOL or (wanted is Wanted.BY_OTHERS and left >= WORTH_PARKING)
 
 
 def between_looks(every: float, *, waited: float) -> float:

@@ -88,6 +88,16 @@ class Parked:
     reason: str
 
 
+class Wanted(StrEnum):
+    """Who wants the worker of a run whose step waits."""
+
+    BY_NOBODY = "by nobody"
+    BY_OTHERS = "by others"
+    """Runs have waited for a worker for more than a second: there is none that has nothing to do."""
+    BY_POOL = "by the pool"
+    """It is to be rid of the run in any case, as for a deploy."""
+
+
 class Verdict(StrEnum):
     """What the failure of a step means for its execution."""
 
@@ -128,8 +138,8 @@ class SagaLedger(Protocol):
         """Raises Refused or CancelRequested when the run may not write (any longer)."""
         ...
 
-    def is_handed_over(self, side: Side) -> bool:
-        """Whether this run's worker is to be rid of it, asked while the step waits.
+    def worker_wanted(self, side: Side) -> Wanted:
+        """Who wants this run's worker back, asked while the step waits.
 
         Raises: as `fence`.
         """

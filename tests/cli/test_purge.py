@@ -58,11 +58,12 @@ def test_it_counts_and_does_nothing_until_it_is_told_to(
     assert (done.code, done.document["dryRun"]) == (0, False)
     assert done.document["counts"] == dry.document["counts"]
     assert [rows_of(admin, one) for one in executions] == [{}, {}, {}]
-    [(by, source, changes)] = all_of(
-        admin, "select performed_by, source, changes from engine.operator_actions where action = 'purge'"
+    [(by, *begun), (same, *archived)] = all_of(
+        admin,
+        "select performed_by, source, outcome, changes from engine.operator_actions where action = 'purge' order by id",
     )
-    assert (source, changes) == ("cli", {"archived": 3})
-    assert by
+    assert (begun, archived) == (["cli", "begun", {}], ["cli", "done", {"archived": 3}])
+    assert by == same != ""
     assert "Done in" in terminal("purge", "--yes").out
 
     _what_is_archived_can_be_seen(terminal, workflow, [str(one.id) for one in executions], shown)

@@ -83,6 +83,21 @@ def test_create_refuses_and_changes_nothing(terminal: Terminal, admin: psycopg.C
     admin.execute("delete from tenant_management.tenants where key = 'taken'")
 
 
+def test_create_says_that_the_tenant_is_there_when_only_its_provisioning_is_refused(
+    terminal: Terminal, company: HeardCompany, admin: psycopg.Connection, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENANT_PIPELINES_WORKER_QUEUE_LIMIT", "1")
+    admin.execute("insert into engine.launches (run_id, job) values (gen_random_uuid(), 'j')")
+
+    said = terminal("tenant", "create", key, *WHO, "--plan", "free")
+
+    admin.execute("delete from engine.launches where job = 'j'")
+    assert (said.code, said.out) == (3, "")
+    assert f"Tenant {key} was created, and its provisioning was not begun: As many runs wait" in said.err
+    assert f"Then: tenant-pipelines tenant provision {key}" in said.err
+    assert company.tenant(key).status is Status.PENDING_PROVISION
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

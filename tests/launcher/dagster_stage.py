@@ -26,6 +26,7 @@ class RealStage:
     """Folder, ledger, instance, and pools for them."""
 
     def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
         self.folder = folder
         self.environment = {
             **os.environ,

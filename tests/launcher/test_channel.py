@@ -10,7 +10,18 @@ from uuid import uuid4
 
 import pytest
 
-from tenant_pipelines.launcher.channel import Assignment, Beat, Channel, Finish, Interrupt, Leaving, Tell, Unfit
+from tenant_pipelines.launcher.channel import (
+    Assignment,
+    Beat,
+    Broken,
+    Channel,
+    Finish,
+    Interrupt,
+    Leaving,
+    Tell,
+    Unfit,
+    enter,
+)
 from tests.launcher.pools import until
 
 
@@ -101,3 +112,22 @@ def test_an_assignment_and_options_can_be_handed_over() -> None:
     assert its.recv() == given
     ours.close()
     its.close()
+
+
+def test_a_process_whose_module_cannot_be_imported_says_so_and_waits_to_be_replaced() -> None:
+    spawning = multiprocessing.get_context("spawn")
+    ours, its = spawning.Pipe()
+    process = spawning.Process(target=enter, args=("tests.launcher.not_there", its, Assignment(uuid4(), "any")))
+    process.start()
+    its.close()
+
+    broken = said(ours, Broken)
+
+    assert broken == Broken(
+        "tests.launcher.not_there cannot be imported: ModuleNotFoundError: No module named 'tests.launcher.not_there'"
+    )
+    assert process.is_alive()
+    ours.send(Finish())
+    process.join(10)
+    assert process.exitcode == 0
+    ours.close()

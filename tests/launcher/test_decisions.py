@@ -7,6 +7,7 @@ import pytest
 from tenant_pipelines import settings
 from tenant_pipelines.launcher.decisions import (
     Vitals,
+    pause_before_anew,
     pause_before_start,
     successor_first,
     why_lost,
@@ -78,3 +79,15 @@ def test_the_options_are_as_set_but_for_what_the_command_line_says(monkeypatch: 
 
 def test_options_do_not_show_the_url() -> None:
     assert "hunter2" not in repr(OPTIONS)
+
+
+@pytest.mark.parametrize(("breaks", "pause"), [(0, 0.0), (1, 2.0), (2, 4.0), (5, 30.0), (1000, 30.0)])
+def test_what_cannot_be_imported_is_tried_again_less_and_less_often(breaks: int, pause: float) -> None:
+    assert pause_before_anew(breaks) == pause
+
+
+def test_one_without_a_code_location_need_not_become_ready_but_must_live() -> None:
+    broken = Vitals(born=0.0, heard=1000.0, broken=True)
+
+    assert why_lost(broken, 1000.0, OPTIONS) is None
+    assert why_lost(broken, 1011.0, OPTIONS) == "it has given no sign of life for 11 s"

@@ -33,7 +33,7 @@ def test_rows_of_a_newer_release_are_left_alone_and_told(light: LightStage, cont
 
     pool = light.pool()
 
-    pool.await_line("1 runs wait that only a newer release can carry out (format 2)")
+    pool.await_line("only a newer release can carry out 1 of the runs that wait (format 2 and higher)")
     light.await_state(light.add("brief"), ENDED)
     assert light.row(newer).state is LaunchState.QUEUED
 

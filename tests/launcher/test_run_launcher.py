@@ -88,11 +88,11 @@ def test_a_full_queue_refuses_what_nobody_has_recorded_and_says_when_to_come_bac
     warm: WarmStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = warm.by_hand()
-    monkeypatch.setattr(launcher(warm), "_limit", 2)
+    monkeypatch.setenv("TENANT_PIPELINES_WORKER_QUEUE_LIMIT", "2")
     for _ in range(2):
         warm.launches.add(uuid4(), "provision_tenant")
 
-    with pytest.raises(Refused, match=r"2 runs wait .* Try again in \d+ s") as refused:
+    with pytest.raises(Refused, match=r"As many runs wait .*(2).* Try again in \d+ s") as refused:
         warm.instance.submit_run(run.run_id, None)  # type: ignore[arg-type]
 
     assert refused.value.code is Code.UNAVAILABLE
@@ -101,7 +101,7 @@ def test_a_full_queue_refuses_what_nobody_has_recorded_and_says_when_to_come_bac
 
 
 def test_a_full_queue_takes_what_the_ledger_has_recorded(warm: WarmStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher(warm), "_limit", 1)
+    monkeypatch.setenv("TENANT_PIPELINES_WORKER_QUEUE_LIMIT", "1")
     warm.launches.add(uuid4(), "provision_tenant")
 
     execution = warm.start(warm.tenant())

@@ -1,6 +1,7 @@
 """The waker: hears, looks, pushes on; what fails rests; the database may go away."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from os import eventfd, eventfd_write
 from pathlib import Path
+from types import ModuleType
 from uuid import UUID, uuid4
 
 import psycopg
@@ -16,6 +18,7 @@ import pytest
 from tenant_pipelines.domain.failures import Validation
 from tenant_pipelines.domain.workflow import State
 from tenant_pipelines.launcher.channel import Assignment
+from tenant_pipelines.launcher.preload import Preloaded
 from tenant_pipelines.launcher.waker import _looking, attend, main
 from tenant_pipelines.ledger.due import Due, DueList, What
 from tenant_pipelines.ledger.launches import LaunchState
@@ -321,6 +324,14 @@ class Told:
         self.reasons.append(reason)
 
 
+class Loaded(ModuleType):
+    """What the process is a copy of."""
+
+    def __init__(self, preloaded: Preloaded) -> None:
+        super().__init__("warm")
+        self.PRELOADED = preloaded
+
+
 def test_a_pair_that_is_not_supported_ends_the_pool_with_the_reason(
     warm_settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -333,6 +344,9 @@ def test_a_pair_that_is_not_supported_ends_the_pool_with_the_reason(
         "run_coordinator: {module: dagster, class: QueuedRunCoordinator}\n"
     )
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setitem(
+        sys.modules, "tenant_pipelines.launcher.warm", Loaded(Preloaded("tenant_pipelines.definitions"))
+    )
     told = Told()
 
     main(told, Assignment(uuid4(), "tenant_pipelines.definitions"))  # type: ignore[arg-type]

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
+from uuid import UUID
 
 import pytest
-from dagster import DagsterRunStatus
+from dagster import DagsterRun, DagsterRunStatus
 
+from tenant_pipelines.launcher.ownership import holder
 from tenant_pipelines.launcher.processes import Process
 from tests.launcher.dagster_stage import RealStage, control_plane, real
 from tests.launcher.pools import ROOT, PoolProcess, until
@@ -63,27 +66,60 @@ def test_a_lost_run_is_seen_to_by_the_waker(real: RealStage, pool: PoolProcess) 
     assert pool.said(f"run {run.run_id} is lost")
 
 
-def test_definitions_that_cannot_be_imported_are_said_in_the_runs_and_tried_again_when_told(
+def told(real: RealStage, run: DagsterRun, text: str) -> bool:
+    return text in real.said(run)
+
+
+def test_definitions_that_cannot_be_imported_are_said_in_the_runs_that_wait_and_nothing_is_used_up(
     real: RealStage, pool: PoolProcess
 ) -> None:
     pool.signal(signal.SIGTERM)
     assert pool.wait() == 0
     (real.folder / "broken").touch()
-    with closing(real.pool("--size", "1", definitions="tests.launcher.toys_broken")) as broken:
-        broken.await_line("ready: 1 worker", within=60)
-        broken.await_line("code location tests.launcher.toys_broken cannot be imported: RuntimeError: as the file says")
-        run = real.launch("quick")
-        assert real.ended(run) is DagsterRunStatus.FAILURE
-        assert "code location tests.launcher.toys_broken cannot be imported: RuntimeError: as the" in real.said(run)
-        before = broken.handles()
+    early = real.launch("quick")
+    with closing(real.pool("--size", "2", definitions="tests.launcher.toys_broken")) as broken:
+        said = "code location tests.launcher.toys_broken cannot be imported: RuntimeError: as the file says"
+        broken.await_line(said, within=60)
+        late = real.launch("quick")
+        for run in (early, late):
+            until(partial(told, real, run, said), what=partial(real.said, run))
+        found = until(lambda: (there := holder(real.url)) and there.broken and there)
+        assert found
+        broken.await_line(said, within=60, times=2)  # tried again by itself
+        assert [real.status(run) for run in (early, late)] == [DagsterRunStatus.QUEUED] * 2
+        assert [real.said(run).count(said) for run in (early, late)] == [1, 1]
+
         (real.folder / "broken").unlink()
 
-        broken.signal(signal.SIGHUP)
+        assert [real.ended(run) for run in (early, late)] == [DagsterRunStatus.SUCCESS] * 2
+        broken.await_line("the code location can be imported again")
+        broken.await_line("ready: 2 workers")
+        until(lambda: (there := holder(real.url)) is not None and there.ready)
+        assert broken.said("died") == []
+        rows = [real.launches.of(UUID(run.run_id)) for run in (early, late)]
+        assert [row.outcome for row in rows if row] == ["success"] * 2
 
+
+def test_workers_go_on_with_what_they_have_while_what_is_loaded_anew_cannot_be_imported(real: RealStage) -> None:
+    with closing(real.pool("--size", "1", definitions="tests.launcher.toys_broken")) as pool:
+        pool.await_line("ready: 1 worker", within=60)
+        before = pool.handles()
+        (real.folder / "broken").touch()
+
+        pool.signal(signal.SIGHUP)
+
+        pool.await_line("those that are there go on with what they have loaded", within=60)
+        assert real.ended(real.launch("quick")) is DagsterRunStatus.SUCCESS
+        assert not any(process.ended() for process in before)
+        found = holder(real.url)
+        assert found is not None
+        assert found.ready
+        (real.folder / "broken").unlink()
+        pool.signal(signal.SIGHUP)
         assert all(process.ended(within=30) for process in before)
         assert real.ended(real.launch("quick")) is DagsterRunStatus.SUCCESS
-        broken.signal(signal.SIGTERM)
-        assert broken.wait() == 0
+        pool.signal(signal.SIGTERM)
+        assert pool.wait() == 0
 
 
 # What is refused

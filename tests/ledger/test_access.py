@@ -1,9 +1,10 @@
 """What the role control_plane may do: all that the ledger needs, and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tenant_pipelines.domain.call import Call
 from tenant_pipelines.domain.failures import Answered
@@ -15,7 +16,7 @@ from tenant_pipelines.operations.signal import signal
 from tests.fakes.company import TESTER, Company
 from tests.fakes.runs import Killed
 from tests.fakes.systems import Systems
-from tests.operations.stage import all_of, new_key
+from tests.operations.stage import all_of, audit, new_key
 
 
 def test_the_stage_acts_as_the_role_and_not_as_superuser(control_plane: str) -> None:
@@ -125,3 +126,59 @@ def test_nobody_else_was_let_in(admin: psycopg.Connection) -> None:
     )
 
     assert (public, definers) == ([], [])
+
+
+# Who may call itself the engine
+
+
+@pytest.fixture
+def role(admin: psycopg.Connection) -> Iterator[str]:
+    """An operator's own role, who may write tenants and is not the engine."""
+    name = f"operator_{new_key()}"
+    admin.execute(f"create role {name} login password 'x'".encode())
+    admin.execute(f"grant usage on schema tenant_management to {name}".encode())
+    admin.execute(f"grant select, update on tenant_management.tenants to {name}".encode())
+    yield name
+    admin.execute(f"drop owned by {name}".encode())
+    admin.execute(f"drop role {name}".encode())
+
+
+def as_role(shared_database: str, role: str) -> psycopg.Connection:
+    return psycopg.connect(make_conninfo(shared_database, user=role, password="x"), autocommit=True)
+
+
+def test_an_operator_cannot_pass_for_the_engine(company: Company, shared_database: str, role: str, key: str) -> None:
+    running = company.provision(key)
+    with as_role(shared_database, role) as operator:
+        operator.execute("set engine.acting = on")
+        for change in ("status = 3", "metadata = '{}'"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match=f"role {role} is not the engine") as refused:
+                operator.execute(f"update tenant_management.tenants set {change} where key = %s".encode(), (key,))
+            assert "reset engine.acting" in (refused.value.diag.message_hint or "")
+        operator.execute("reset engine.acting")
+        with pytest.raises(psycopg.errors.ObjectInUse, match=running.workflow_id):
+            operator.execute("update tenant_management.tenants set status = 3 where key = %s", (key,))
+
+
+def test_an_operators_own_sql_is_honoured_and_recorded_under_its_name(
+    company: Company, admin: psycopg.Connection, shared_database: str, role: str, key: str
+) -> None:
+    tenant = company.create(key)
+
+    with as_role(shared_database, role) as operator:
+        operator.execute("update tenant_management.tenants set status = 5 where key = %s", (key,))
+
+    assert audit(admin, tenant.id)[-1][:3] == (role, "sql", "set_status")
+
+
+def test_a_member_of_the_engines_role_is_the_engine(
+    company: Company, admin: psycopg.Connection, shared_database: str, role: str, key: str
+) -> None:
+    company.create(key)
+    admin.execute(f"grant control_plane to {role}".encode())
+
+    with as_role(shared_database, role) as engine:
+        engine.execute("set engine.acting = on")
+        engine.execute("update tenant_management.tenants set status = 2 where key = %s", (key,))
+        with pytest.raises(psycopg.errors.CheckViolation, match="from PROVISIONING to DEPROVISIONED"):
+            engine.execute("update tenant_management.tenants set status = 8 where key = %s", (key,))

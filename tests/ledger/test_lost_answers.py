@@ -5,24 +5,32 @@ recognise its own work.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
+from psycopg.rows import DictRow
 
 from tenant_pipelines.domain.failures import Answered
 from tenant_pipelines.domain.outcomes import Pending
 from tenant_pipelines.domain.retries import Group, Retries
 from tenant_pipelines.domain.tenant import Status
 from tenant_pipelines.domain.workflow import Execution, State
+from tenant_pipelines.ledger.database import Transaction
 from tenant_pipelines.operations.signal import signal
 from tenant_pipelines.operations.start import start
 from tests.fakes.company import TESTER
 from tests.fakes.systems import Systems
 from tests.operations.stage import HeardCompany, all_of, assert_sound, audit, new_key
 
+Answer = TypeVar("Answer")
+
 COMMIT = psycopg.Connection.commit
+RUN = Transaction._run
+COMMITTED_BY_THEMSELVES = {"begin_step", "finish_attempt"}
+"""Where they are sent without a transaction around them."""
 
 
 @contextmanager
@@ -30,22 +38,34 @@ def losing(monkeypatch: pytest.MonkeyPatch, wanted: int, *, carried_out: bool) -
     """The commit with that number (from 0) is carried out, or not, and its answer is lost with the connection."""
     count = [0]
 
-    def commit(connection: psycopg.Connection) -> None:
-        if connection.info.transaction_status is not psycopg.pq.TransactionStatus.INTRANS:
-            COMMIT(connection)
-            return
+    def answered(connection: psycopg.Connection[Any], act: Callable[[], Answer]) -> Answer:
         count[0] += 1
         if count[0] - 1 != wanted:
-            COMMIT(connection)
-            return
+            return act()
         if carried_out:
-            COMMIT(connection)
+            act()
         connection.close()
         raise psycopg.OperationalError("server closed the connection unexpectedly")
 
+    def commit(connection: psycopg.Connection) -> None:
+        if _within_a_transaction(connection):
+            answered(connection, lambda: COMMIT(connection))
+        else:
+            COMMIT(connection)
+
+    def run(tx: Transaction, query: str, values: Mapping[str, object]) -> psycopg.Cursor[DictRow]:
+        if query not in COMMITTED_BY_THEMSELVES or _within_a_transaction(tx._connection):
+            return RUN(tx, query, values)
+        return answered(tx._connection, lambda: RUN(tx, query, values))
+
     with monkeypatch.context() as patch:
         patch.setattr(psycopg.Connection, "commit", commit)
+        patch.setattr(Transaction, "_run", run)
         yield count
+
+
+def _within_a_transaction(connection: psycopg.Connection[Any]) -> bool:
+    return connection.info.transaction_status is psycopg.pq.TransactionStatus.INTRANS
 
 
 def everywhere(

@@ -98,6 +98,7 @@ def values(grown: psycopg.Connection) -> Mapping[str, Any]:
         "quiet": 3,
         "state": "taken",
         "states": None,
+        "version": "1",
         "format": 1,
         "pool": uuid4(),
         "pid": 1,
@@ -108,6 +109,7 @@ def values(grown: psycopg.Connection) -> Mapping[str, Any]:
         "key": "k100",
         "status": None,
         "name": "x",
+        "message": "x",
     }
 
 

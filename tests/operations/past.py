@@ -76,7 +76,7 @@ def passed(
     dry: bool = False,
 ) -> Report:
     """A pass, so many days from now."""
-    ledger = Retirement(company.database)
+    ledger = Retirement(company.database, by=TESTER)
     return sweep(ledger, runs or Runs(), ages, bounds or Bounds(batch=3), Later(days), dry=dry)
 
 

@@ -16,13 +16,13 @@ import pytest
 
 from tenant_pipelines.domain.failures import Answered
 from tenant_pipelines.domain.refusals import Refused
-from tenant_pipelines.domain.retention import Bounds
+from tenant_pipelines.domain.retention import Bounds, Kind
 from tenant_pipelines.domain.tenant import Status
 from tenant_pipelines.ledger import retirement
 from tenant_pipelines.ledger.archive import Archive
 from tenant_pipelines.ledger.retirement import Retirement
 from tenant_pipelines.operations import looking
-from tenant_pipelines.operations.retention import EndedRun, Kind, Report, may_go
+from tenant_pipelines.operations.retention import EndedRun, Report, may_go
 from tenant_pipelines.operations.start import start
 from tenant_pipelines.operations.sweep import sweep
 from tests.fakes.company import TESTER
@@ -374,7 +374,7 @@ def test_a_pass_ends_when_its_time_is_over(company: HeardCompany, systems: Syste
     is_gone(admin, executions[0])
 
     def hurried(ticks: float) -> Report:
-        ledger = Retirement(company.database)
+        ledger = Retirement(company.database, by=TESTER)
         return sweep(ledger, Runs(), AGES, Bounds(batch=1, seconds=60), Later(91, ticks=ticks), dry=False)
 
     report = hurried(61)
@@ -390,9 +390,10 @@ from tenant_pipelines.domain.retention import Ages, Bounds
 from tenant_pipelines.ledger.database import Database
 from tenant_pipelines.ledger.retirement import Retirement
 from tenant_pipelines.operations.sweep import sweep
+from tests.fakes.company import TESTER
 from tests.operations.past import AGES, Later, Runs
 database = Database(sys.argv[1])
-sweep(Retirement(database), Runs(), AGES, Bounds(batch=1), Later(float(sys.argv[2])), dry=False)
+sweep(Retirement(database, by=TESTER), Runs(), AGES, Bounds(batch=1), Later(float(sys.argv[2])), dry=False)
 """
 
 
@@ -626,10 +627,64 @@ def test_when_a_dagster_run_may_go(closed: int | str | None, ended: int, gone: b
     assert may_go(run, {} if closed == UNKNOWN else {run.id: end}, before) is gone
 
 
-def test_what_a_pass_has_done_is_in_the_audit(company: HeardCompany, admin: psycopg.Connection) -> None:
-    Retirement(company.database).record(TESTER, {"archived": 3})
-
-    [row] = all_of(
-        admin, "select performed_by, source, action, changes from engine.operator_actions order by id desc limit 1"
+def purges(admin: psycopg.Connection) -> list[tuple[object, ...]]:
+    return all_of(
+        admin,
+        "select performed_by, source, outcome, changes from engine.operator_actions where action = 'purge' order by id",
     )
-    assert row == ("tester", "cli", "purge", {"archived": 3})
+
+
+def test_what_a_pass_has_done_is_in_the_audit_batch_by_batch(
+    company: HeardCompany, systems: Systems, admin: psycopg.Connection, key: str
+) -> None:
+    executions = failed_twice_then_completed(company, systems, key)
+    is_gone(admin, executions[0])
+    runs = Runs([EndedRun(uuid4(), None, datetime.now(UTC)) for _ in range(3)])
+    runs.stuck = {runs.there[0].id}
+    before = len(purges(admin))
+
+    passed(company, 91, dry=True, runs=runs)
+    assert len(purges(admin)) == before
+    passed(company, 91, bounds=Bounds(batch=2), runs=runs)
+
+    assert purges(admin)[before:] == [
+        ("tester", "cli", outcome, changes)
+        for outcome, changes in (
+            ("begun", {"dagsterRuns": 2}),
+            ("done", {"dagsterRuns": 1}),
+            ("begun", {"dagsterRuns": 1}),
+            ("done", {"dagsterRuns": 1}),
+            ("done", {"archived": 2}),
+            ("done", {"archived": 1}),
+        )
+    ]
+
+
+def test_what_a_pass_was_doing_when_it_died_is_in_the_audit_too(
+    company: HeardCompany, control_plane: str, systems: Systems, admin: psycopg.Connection
+) -> None:
+    executions = failed_twice_then_completed(company, systems, new_key())
+    is_gone(admin, executions[0])
+    held = f"select 1 from engine.steps where execution_id = '{executions[1].id}' for update"
+    before = len(purges(admin))
+
+    with killed_while_it_waits_for(admin, control_plane, 91, held):
+        assert purges(admin)[before:] == [("tester", "cli", "done", {"archived": 1})]
+
+
+def test_runs_that_dagster_was_asked_to_delete_are_in_the_audit_when_the_pass_dies(
+    company: HeardCompany, admin: psycopg.Connection
+) -> None:
+    class Dying(Runs):
+        def delete(self, run_id: UUID) -> None:
+            super().delete(run_id)
+            raise KeyboardInterrupt
+
+    runs = Dying([EndedRun(uuid4(), None, datetime.now(UTC)) for _ in range(2)])
+    before = len(purges(admin))
+
+    with pytest.raises(KeyboardInterrupt):
+        passed(company, 31, ages=replace(NOTHING, dagster_runs=30 * DAY), runs=runs)
+
+    assert len(runs.deleted) == 1
+    assert purges(admin)[before:] == [("tester", "cli", "begun", {"dagsterRuns": 2})]

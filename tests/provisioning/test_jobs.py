@@ -88,7 +88,7 @@ def test_no_two_ops_of_the_code_location_share_a_definition_name() -> None:
 
 def test_ops_run_in_the_runs_own_process_and_dagster_retries_none() -> None:
     for job in (provision_job(), rollback_job()):
-        assert job.executor_def.name == "in_process"
+        assert job.executor_def.name == "in_turn"
         assert not [node.name for node in job.nodes if job.get_retry_policy_for_handle(NodeHandle(node.name, None))]
 
 
@@ -351,6 +351,22 @@ def test_a_re_executed_run_is_tagged_as_what_it_is(stage: Stage, systems: System
     assert run.tags["workflow_run_id"] == run.run_id
     assert run.tags["generation"] == "2"
     assert run.tags["kind"] == "forward"
+
+
+def test_a_re_executed_run_does_not_say_that_its_parent_had_parked_or_was_refused(
+    stage: Stage, systems: Systems
+) -> None:
+    systems.fail("bucket", Validation("S3", "said no"))
+    failed = stage.launch_by_hand(stage.tenant().id)
+    stage.carry_out_queue()
+    stage.instance.add_run_tags(failed.run_id, {"parked": "provisioning_storage", "refused": "BUSY"})
+
+    run = stage.re_execute(stage.run(failed.run_id))
+
+    assert run.status is DagsterRunStatus.SUCCESS
+    assert (run.tags["parked"], run.tags["refused"]) == ("", "")
+    again = stage.re_execute(run)
+    assert (again.tags["parked"], again.tags["refused"]) == ("", "BUSY")
 
 
 def test_re_executing_while_the_workflow_runs_is_refused(stage: Stage, systems: Systems) -> None:

@@ -41,6 +41,7 @@ class Task:
     Args:
         moment: before it is written, while the server is writing it, or when it has been written.
         number: of the group; 1 is the start of the run.
+        apart: as of `EventGroup`. 0: each end of a step is a group, and no other event is written by itself.
         effects: a file that gets the name of each step that is done. told: one that gets each event.
         dagster: the database that the events go to.
     """
@@ -49,6 +50,7 @@ class Task:
     home: str
     moment: str
     number: int
+    apart: float
     effects: str
     told: str
     dagster: str
@@ -93,7 +95,8 @@ def carry_out_and_die(task: Task) -> None:
     """Does not come back."""
     Step.run_do = noting(Path(task.effects))  # type: ignore[method-assign]
     EventGroup.add = _telling(Path(task.told))  # type: ignore[method-assign, assignment]
-    EventGroup.__init__ = _without_thread()  # type: ignore[method-assign]
+    if task.apart == 0:
+        EventGroup.__init__ = _without_thread()  # type: ignore[method-assign]
     EventTable.write = _dying(task)  # type: ignore[method-assign, assignment]
     with DagsterInstance.from_config(task.home) as instance:
         world = World(instance)
@@ -114,9 +117,9 @@ def _telling(told: Path) -> Callable[[EventGroup, Row], None]:
 
 
 def _without_thread() -> Callable[..., None]:
-    """Groups then are what the rules of steps and statuses make."""
+    """Groups then are what the rules of steps and statuses make, however quick the steps are."""
     init = EventGroup.__init__
-    return lambda group, table: init(group, table, latest=600.0)
+    return lambda group, table: init(group, table, latest=600.0, apart=0)
 
 
 def _dying(task: Task) -> Callable[[EventTable, Sequence[Row]], int]:

@@ -1,6 +1,7 @@
 """Events on their way into Dagster's log: in groups, in order, each once, whatever the database does meanwhile."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -61,7 +62,7 @@ def table() -> Table:
 @pytest.fixture
 def group(table: Table) -> Iterator[EventGroup]:
     """One whose thread does nothing by itself."""
-    made = EventGroup(table, latest=LONG)
+    made = EventGroup(table, latest=LONG, apart=0)
     yield made
     table.away, table.refused = False, set()
     made.close()
@@ -76,25 +77,66 @@ def test_nothing_is_written_before_the_step_ends(table: Table, group: EventGroup
     tell(group, "start", "output")
     assert table.groups == []
 
-    group.settle()
+    group.end_step()
 
     assert table.groups == [["start", "output"]]
 
 
 def test_settling_with_nothing_to_write_asks_nothing(table: Table, group: EventGroup) -> None:
-    group.settle()
+    group.end_step()
 
     assert table.groups == []
 
 
 def test_an_event_is_written_in_time_though_the_step_goes_on(table: Table) -> None:
-    group = EventGroup(table, latest=0.01)
+    group = EventGroup(table, latest=0.01, apart=0)
 
     tell(group, "start")
 
     assert table.asked.acquire(timeout=SOON)
     group.close()
     assert table.stored == ["start"]
+
+
+def test_steps_that_end_quickly_go_together(table: Table) -> None:
+    group = EventGroup(table, latest=LONG, apart=LONG)
+    for name in ("one", "two", "three"):
+        tell(group, f"start {name}", f"end {name}")
+        group.end_step()
+    assert table.groups == [["start one", "end one"]]  # nothing had been written for long
+
+    group.close()
+
+    assert table.groups[1:] == [["start two", "end two", "start three", "end three"]]
+
+
+def test_the_end_of_a_quick_step_is_written_in_time_though_no_other_step_ends(table: Table) -> None:
+    group = EventGroup(table, latest=LONG, apart=0.05)
+    tell(group, "one")
+    group.end_step()
+    assert table.asked.acquire(timeout=SOON)
+
+    tell(group, "two")
+    group.end_step()
+
+    assert table.asked.acquire(timeout=SOON)
+    group.close()
+    assert table.stored == ["one", "two"]
+
+
+def test_a_step_that_ends_late_enough_does_not_wait_for_others(table: Table) -> None:
+    group = EventGroup(table, latest=LONG, apart=0.001)
+    tell(group, "one")
+    group.end_step()
+    deadline = time.monotonic() + SOON
+    while time.monotonic() - group._stored_at < 0.001:
+        assert time.monotonic() < deadline
+    tell(group, "two")
+
+    group.end_step()
+
+    assert table.stored == ["one", "two"]
+    group.close()
 
 
 def test_many_events_do_not_wait_for_the_end_of_the_step(table: Table, group: EventGroup) -> None:
@@ -107,7 +149,7 @@ def test_many_events_do_not_wait_for_the_end_of_the_step(table: Table, group: Ev
 
 def test_closing_writes_what_waits_and_ends_the_thread(table: Table) -> None:
     before = threading.active_count()
-    group = EventGroup(table, latest=LONG)
+    group = EventGroup(table, latest=LONG, apart=0)
     tell(group, "last")
 
     group.close()
@@ -122,9 +164,9 @@ def test_closing_writes_what_waits_and_ends_the_thread(table: Table) -> None:
 def test_a_step_ends_though_the_database_is_away_and_nothing_is_lost(table: Table, group: EventGroup) -> None:
     table.away = True
     tell(group, "a", "b")
-    group.settle()
+    group.end_step()
     tell(group, "c")
-    group.settle()
+    group.end_step()
 
     table.away = False
     group.flush()
@@ -135,19 +177,19 @@ def test_a_step_ends_though_the_database_is_away_and_nothing_is_lost(table: Tabl
 def test_once_it_is_known_to_be_away_no_step_asks_again(table: Table, group: EventGroup) -> None:
     table.away = True
     tell(group, "a")
-    group.settle()
+    group.end_step()
     while table.asked.acquire(blocking=False):
         pass
 
     tell(group, *(f"log {number}" for number in range(3 * event_group.MOST)))
-    group.settle()
+    group.end_step()
 
     assert not table.asked.acquire(blocking=False)
 
 
 def test_the_thread_tries_until_it_is_back(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_group, "_AGAIN", 0.01)
-    group = EventGroup(table, latest=0.01)
+    group = EventGroup(table, latest=0.01, apart=0)
     table.away = True
     tell(group, "a")
     assert table.asked.acquire(timeout=SOON)
@@ -211,7 +253,7 @@ def test_an_event_that_is_the_same_as_an_earlier_one_is_stored_as_well(table: Ta
     group.flush()
     tell(group, "a")
     table.away = True
-    group.settle()
+    group.end_step()
 
     table.away = False
     group.flush()
@@ -249,16 +291,16 @@ def test_a_refused_event_is_told_once_and_holds_back_no_other(table: Table, grou
     tell(group, "a", "bad", "b")
 
     with pytest.raises(ProgrammingError):
-        group.settle()
+        group.end_step()
     tell(group, "c")
-    group.settle()
+    group.end_step()
 
     assert table.stored == ["a", "b", "c"]
 
 
 def test_an_event_that_the_thread_found_refused_is_told_at_the_end_of_the_step(table: Table) -> None:
     table.refused = {"bad"}
-    group = EventGroup(table, latest=0.01)
+    group = EventGroup(table, latest=0.01, apart=0)
     tell(group, "bad")
     assert table.asked.acquire(timeout=SOON)  # all of them
     assert table.asked.acquire(timeout=SOON)  # that one
@@ -268,12 +310,12 @@ def test_an_event_that_the_thread_found_refused_is_told_at_the_end_of_the_step(t
 
 
 def test_the_order_holds_when_step_and_thread_write_by_turns(table: Table) -> None:
-    group = EventGroup(table, latest=0.0005)
+    group = EventGroup(table, latest=0.0005, apart=0.0003)
     names = [f"event {number}" for number in range(3000)]
     for number, name in enumerate(names):
         tell(group, name)
         if number % 7 == 0:
-            group.settle()
+            group.end_step()
     group.close()
 
     assert table.stored == names

@@ -29,6 +29,7 @@ from tenant_pipelines.operations.reconcile import Push, reconcile
 from tenant_pipelines.operations.requests import new_tenant
 from tenant_pipelines.operations.start import start
 from tenant_pipelines.provisioning.catalogue import PROVISIONING
+from tenant_pipelines.runs.event_group import APART
 from tenant_pipelines.runs.storage import grouped
 from tenant_pipelines.saga.step import Step
 from tests.fakes.company import TESTER
@@ -43,7 +44,9 @@ __all__ = ["dagster_database"]
 ROOT = Path(__file__).parents[2]
 STEPS = [step.name for step in PROVISIONING.steps]
 RUN_STARTS, FIRST, EIGHTH, RUN_ENDS = 1, 2, 9, len(STEPS) + 2
-"""Groups of a whole run's events."""
+"""Groups of a whole run's events, where each end of a step is one."""
+SOME_STEPS = 2
+"""The group after the start of the run, where steps that end quickly share one."""
 SOON = 20.0
 
 
@@ -111,13 +114,13 @@ def scene(
 ) -> Iterator[Scene]:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    moment, number = request.param
+    moment, number, apart = request.param
     world = World(queueing)
     execution = _started(world, f"t{uuid4().hex[:12]}")
     dagster, run = postgres.dsn(dagster_database), str(execution.id)
     effects, told = tmp_path / "effects", tmp_path / "told"
     _report(queueing, run, DagsterEventType.PIPELINE_STARTING)
-    task = Task(run, queueing.root_directory, moment, number, str(effects), str(told), dagster)
+    task = Task(run, queueing.root_directory, moment, number, apart, str(effects), str(told), dagster)
     assert _ended_by(workers, task) == signal.SIGKILL
     _wait_until_the_server_has_noticed(dagster)
     monkeypatch.setattr(Step, "run_do", noting(effects))
@@ -168,11 +171,12 @@ def _stored(dagster: str, run_id: str) -> list[list[str | None]]:
 
 
 CASES = [
-    *((BEFORE, number) for number in (RUN_STARTS, EIGHTH, RUN_ENDS)),
-    *((INSIDE, number) for number in (FIRST, EIGHTH)),
-    *((AFTER, number) for number in (EIGHTH, RUN_ENDS)),
+    *((BEFORE, number, 0) for number in (RUN_STARTS, EIGHTH, RUN_ENDS)),
+    *((INSIDE, number, 0) for number in (FIRST, EIGHTH)),
+    *((AFTER, number, 0) for number in (EIGHTH, RUN_ENDS)),
+    *((moment, SOME_STEPS, APART) for moment in (BEFORE, INSIDE, AFTER)),
 ]
-anywhere = pytest.mark.parametrize("scene", CASES, indirect=True, ids=lambda case: f"{case[0]}-{case[1]}")
+anywhere = pytest.mark.parametrize("scene", CASES, indirect=True, ids=lambda case: "-".join(str(part) for part in case))
 
 
 @anywhere
@@ -225,7 +229,7 @@ def _carry_out(scene: Scene, queued: list[DagsterRun]) -> None:
     assert ended.status is DagsterRunStatus.SUCCESS
 
 
-@pytest.mark.parametrize("scene", [(BEFORE, EIGHTH)], indirect=True)
+@pytest.mark.parametrize("scene", [(BEFORE, EIGHTH, 0)], indirect=True)
 def test_what_the_ledger_has_as_done_may_be_missing_in_dagster_and_stays_done(scene: Scene) -> None:
     """The seventh step was done, and its end was still to be told when the worker was killed."""
     shown = [step for step, kind in scene.stored if kind == "STEP_SUCCESS"]
@@ -234,6 +238,6 @@ def test_what_the_ledger_has_as_done_may_be_missing_in_dagster_and_stays_done(sc
     assert scene.recorded_as_done() == set(STEPS[: EIGHTH - 1])
 
 
-@pytest.mark.parametrize("scene", [(AFTER, EIGHTH)], indirect=True)
+@pytest.mark.parametrize("scene", [(AFTER, EIGHTH, 0)], indirect=True)
 def test_what_was_written_is_there_to_the_last_event(scene: Scene) -> None:
     assert scene.stored == scene.told

@@ -140,13 +140,17 @@ def test_the_job_removes_what_is_old_and_leaves_what_runs(stage: Stage) -> None:
     shown = dict(stage.shown(retention)["purge"])
     assert float(shown.pop("seconds")) < 30
     assert shown == {"dagsterRuns": "2", "finished": "True"}
-    assert _audit(stage) == [("schedule retention_daily", "schedule", {"dagsterRuns": 2})]
+    assert _audit(stage) == [
+        ("schedule retention_daily", "schedule", outcome, retention.run_id, {"dagsterRuns": 2})
+        for outcome in ("begun", "done")
+    ]
 
 
 def _audit(stage: Stage) -> list[tuple[Any, ...]]:
     with stage.database._pool.connection() as connection:
         rows = connection.execute(
-            "select performed_by, source, changes from engine.operator_actions where action = 'purge'"
+            "select performed_by, source, outcome, request_id, changes from engine.operator_actions"
+            " where action = 'purge' order by id"
         ).fetchall()
     return [tuple(row.values()) for row in rows]
 

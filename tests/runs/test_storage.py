@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, EventLogEntry, JobDefinition
 from dagster._core.events import DagsterEvent
+from dagster._core.snap import ExecutionPlanSnapshot
+from dagster_postgres.run_storage import PostgresRunStorage
 from psycopg import sql
 
 from sandbox.postgres import Server
@@ -163,8 +165,40 @@ def test_a_run_costs_a_group_for_each_step_and_each_change_of_its_status(
 
 
 def _slow(init: Callable[..., None]) -> Callable[..., None]:
-    """Its thread writes nothing by itself."""
-    return lambda self, table: init(self, table, latest=60.0)
+    """Its thread writes nothing by itself, and each end of a step is a group."""
+    return lambda self, table: init(self, table, latest=60.0, apart=0)
+
+
+def test_the_plan_of_a_job_is_read_for_its_first_run_only(
+    pooled: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    get = PostgresRunStorage.get_execution_plan_snapshot
+
+    def reading(storage: PostgresRunStorage, snapshot: str) -> ExecutionPlanSnapshot:
+        read.append(snapshot)
+        return get(storage, snapshot)
+
+    monkeypatch.setattr(PostgresRunStorage, "get_execution_plan_snapshot", reading)
+    job = steps(one=nothing, another=nothing)
+
+    assert all(succeeded(carry_out(pooled, job)) for _ in range(3))
+
+    assert len(read) == 1
+
+
+def test_whether_a_plan_is_stored_is_asked_of_the_database(pooled: DagsterInstance, usual: DagsterInstance) -> None:
+    run = carry_out(pooled, steps(one=nothing, yet_another=nothing))
+    plan = run.execution_plan_snapshot_id
+    assert plan is not None
+    storage = usual.run_storage
+    assert isinstance(storage, PostgresRunStorage)
+    assert pooled.run_storage.has_execution_plan_snapshot(plan)
+    pooled.delete_run(run.run_id)
+    with storage.connect() as connection:
+        connection.exec_driver_sql("delete from snapshots where snapshot_id = %s", (plan,))
+
+    assert not pooled.run_storage.has_execution_plan_snapshot(plan)
 
 
 def test_a_step_that_takes_long_shows_as_started(usual: DagsterInstance, pooled: DagsterInstance) -> None:

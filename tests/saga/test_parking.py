@@ -576,6 +576,75 @@ def test_a_wait_that_is_slept_is_handed_over_too(company: Company, systems: Syst
     assert step_row(admin, parked, "provisioning_infrastructure") == ("waiting", {"run_id": "run-1"}, 0)
 
 
+def others_wait(admin: psycopg.Connection, execution_run: str, *, since: str, format: int = 1) -> None:
+    """The run is one of the pool's, and another one waits for a worker."""
+    admin.execute(
+        "insert into engine.launches (run_id, job, state, lease, pool, worker_pid, worker_started)"
+        " values (%s, 'j', 'taken', nextval('engine.leases'), gen_random_uuid(), 1, 1) on conflict do nothing",
+        [execution_run],
+    )
+    admin.execute(
+        "insert into engine.launches (run_id, format, job, queued_at)"
+        " values (gen_random_uuid(), %s, 'j', now() - %s::interval)",
+        [format, since],
+    )
+
+
+def run_of_acme(admin: psycopg.Connection) -> str:
+    row = admin.execute("select run_id from engine.executions where tenant_key = 'acme' and closed_at is null")
+    return str((row.fetchone() or ["-"])[0])
+
+
+def test_a_wait_that_is_slept_gives_its_worker_back_when_others_wait_for_one(
+    company: Company, systems: Systems, admin: psycopg.Connection
+) -> None:
+    systems.fail("apply", Pending("Terraform plans", {"run_id": "run-1"}, 5.0))
+    systems.before = lambda seen: others_wait(admin, run_of_acme(admin), since="2 s") if seen == "apply" else None
+
+    parked = company.provision("acme")
+
+    assert parked.parked_step == "provisioning_infrastructure"
+    assert parked.message == "Terraform plans"
+    assert parked.wake_at is not None
+    assert parked.parked_at is not None
+    assert timedelta(seconds=4) < parked.wake_at - parked.parked_at < timedelta(seconds=4.6)
+    assert step_row(admin, parked, "provisioning_infrastructure") == ("waiting", {"run_id": "run-1"}, 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "since", "format", "in_the_pool"),
+    [(0.9, "2 s", 1, True), (1.6, "-1 h", 1, True), (1.6, "2 s", 32000, True), (1.6, "2 s", 1, False)],
+    ids=[
+        "a wait too short to be worth it",
+        "others wait since now",
+        "only a newer release can",
+        "no worker of the pool",
+    ],
+)
+def test_a_wait_that_is_slept_is_slept_where_nobody_is_helped(
+    company: Company,
+    systems: Systems,
+    admin: psycopg.Connection,
+    seconds: float,
+    since: str,
+    format: int,
+    in_the_pool: bool,
+) -> None:
+    systems.fail("apply", Pending("Terraform plans", {"run_id": "run-1"}, seconds))
+
+    def before(seen: str) -> None:
+        if seen == "apply":
+            run = run_of_acme(admin) if in_the_pool else "00000000-0000-0000-0000-000000000001"
+            others_wait(admin, run, since=since, format=format)
+
+    systems.before = before
+
+    done = company.provision("acme")
+
+    assert not done.parked
+    assert systems.calls.count("deploy") == 1
+
+
 def test_a_step_that_was_parked_is_handed_over_without_losing_what_goes_on_outside(
     company: Company, systems: Systems, admin: psycopg.Connection
 ) -> None:

@@ -50,7 +50,7 @@ class Proxy:
             aws_access_key_id=key.access_key,
             aws_secret_access_key=key.secret_key,
             config=_config.Config(
-                retries={"total_max_attempts": 1}, read_timeout=0.6, s3={"addressing_style": "path"}, proxies={}
+                retries={"total_max_attempts": 1}, read_timeout=2, s3={"addressing_style": "path"}, proxies={}
             ),
         )
 

@@ -28,8 +28,11 @@ from tests.world.systems import Systems, Thing
 PATIENT = {"attempts": 2, "first_wait": 0.05, "longest_wait": 0.1, "one_attempt": 20, "all_attempts": 60}
 """Retries of whatever is not to fail: no busy machine makes it."""
 
-AT_ONCE = Retries(attempts=1, first_wait=600, longest_wait=600, one_attempt=1.2, all_attempts=60)
-"""Retries of the step that is to fail: its first failure is its last. A call is waited for 1.2 s."""
+AT_ONCE = Retries(attempts=1, first_wait=600, longest_wait=600, one_attempt=20, all_attempts=60)
+"""Retries of the step that is to fail: its first failure is its last."""
+SILENT = frozenset({"timeout_before", "timeout_after", "late_effect"})
+"""Faults that are known by nothing but the time that passes: they alone are waited for no longer than SOON."""
+SOON = 1.5
 
 SETTINGS: Mapping[str, str] = {
     **{f"TENANT_PIPELINES_RETRY_{g.upper()}_{n.upper()}": str(v) for g in Group for n, v in PATIENT.items()},
@@ -105,6 +108,7 @@ class World(Company):
         self.mended_for_rollback: work.World | None = None
         self.plan = "enterprise"
         self.broken: str | None = None
+        self.waited_for = AT_ONCE.one_attempt
         self.came_late: set[Thing] = set()
         self._watched: tuple[str, ...] = ()
 
@@ -116,7 +120,7 @@ class World(Company):
             if self.broken is not None:
                 retries[Group.BACKUP] = self.given.retries()[Group.DATABASE]
             return replace(engine, retries=retries, world=self.mended_for_rollback or engine.world)
-        return replace(engine, retries=retries | {Group.BACKUP: AT_ONCE})
+        return replace(engine, retries=retries | {Group.BACKUP: replace(AT_ONCE, one_attempt=self.waited_for)})
 
     def deploy_to(self, target: str) -> None:
         """Where the application goes: kubernetes or docker."""
@@ -131,17 +135,21 @@ class World(Company):
         """Let the step fail: the first call of that operation in it goes wrong, and it is not tried again."""
         self.fail_at_once(name)
         self.when(name, before=once(lambda: self.systems.break_(system, operation, mode, times=1, tenant=self.key)))
-        if mode == "late_effect":
-            self.expect_late(system)
+        self._expect(mode, system)
 
     def break_records(self, mode: str) -> BrokenRecords:
         """The same for step 9, which works in the engine's own database."""
         self.fail_at_once("creating_resources")
         records = BrokenRecords(self.world.records, mode)
         self.world = replace(self.world, records=records)
-        if mode == "late_effect":
-            self.expect_late("postgres")
+        self._expect(mode, "postgres")
         return records
+
+    def _expect(self, mode: str, system: str) -> None:
+        if mode in SILENT:
+            self.waited_for = SOON
+        if mode == "late_effect":
+            self.expect_late(system)
 
     def expect_late(self, system: str) -> None:
         """Wait as long as late effects take, and watch that system while the rollback rests."""

@@ -6,13 +6,26 @@ select 1;
 select e.*, r.hand_over from engine.runs r join engine.executions e on e.id = r.execution_id where r.run_id = %(run_id)s;
 
 -- name: lock_execution_of_run
-select e.*, r.hand_over from engine.runs r join engine.executions e on e.id = r.execution_id where r.run_id = %(run_id)s
+-- `version` is another one after every change of the execution's row.
+select e.*, r.hand_over, e.xmin::text as version
+  from engine.runs r join engine.executions e on e.id = r.execution_id where r.run_id = %(run_id)s
    for update of e;
 
 -- name: standing_of_run
--- All that the fence asks about: whether the run may act, whether somebody wants a cancel, or its worker back.
+-- All that the fence asks about: whether the run may act, and whether somebody wants a cancel.
 select e.id, e.workflow_id, e.tenant_id, e.tenant_key, e.state, e.run_id, e.parked_at, e.waiting_until, e.next_undo_at,
-       e.cancel_requested_at, r.hand_over
+       e.cancel_requested_at
+  from engine.runs r join engine.executions e on e.id = r.execution_id
+ where r.run_id = %(run_id)s;
+
+-- name: standing_of_sleeping_run
+-- The same, and who wants its worker back. Others only where the run has one of the pool's: rows that an earlier pool
+-- has left in the queue concern nobody whose runs are processes of their own.
+select e.id, e.workflow_id, e.tenant_id, e.tenant_key, e.state, e.run_id, e.parked_at, e.waiting_until, e.next_undo_at,
+       e.cancel_requested_at, r.hand_over,
+       exists (select from engine.launches l where l.run_id = r.run_id and l.state = 'taken')
+       and exists (select from engine.launches q where q.state = 'queued' and q.format <= %(format)s
+                      and q.queued_at < clock_timestamp() - interval '1 second') as others_wait
   from engine.runs r join engine.executions e on e.id = r.execution_id
  where r.run_id = %(run_id)s;
 

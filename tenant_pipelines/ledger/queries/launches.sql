@@ -88,6 +88,15 @@ select * from engine.launches where state = 'taken' and wish is not null order b
 -- Counted no further than anybody needs to know.
 select count(*) as n from (select from engine.launches where state = 'queued' limit %(limit)s) as waiting;
 
+-- name: waiting_launches
+select run_id from engine.launches where state = 'queued' order by queued_at, run_id limit %(limit)s;
+
+-- name: say_why_they_wait
+update engine.executions e set message = %(message)s
+  from engine.launches l join engine.runs r on r.run_id = l.run_id
+ where l.state = 'queued' and e.id = r.execution_id and e.run_id = l.run_id and e.closed_at is null
+   and e.message is distinct from %(message)s;
+
 -- name: newer_launches
 select count(*) as n, min(format) as format from engine.launches where state = 'queued' and format > %(format)s;
 

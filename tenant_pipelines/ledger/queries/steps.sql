@@ -12,8 +12,10 @@ select * from engine.steps where execution_id = %(execution_id)s order by side, 
 --   keys_of   the generation whose idempotency keys are used: that of the execution whose run took the first step, for a
 --             call that it has lost may still take effect under its keys
 --   names     the placement so far
+--   hand_over whether the run is to be handed over
 --   and the tenant, as in tenant_with_all
 select s.state, s.found, s.error, p.names,
+       (select r.hand_over from engine.runs r where r.run_id = %(run_id)s) as hand_over,
        (select d.state from engine.steps d
          where d.execution_id = e.id and d.side = 'do' and d.step = %(step)s) as done,
        (select count(*) from engine.steps b
@@ -41,9 +43,12 @@ select s.state, s.found, s.error, p.names,
 -- name: begin_step
 -- The intent: the side goes on where it had been begun, with another attempt; what people see of the execution moves on.
 -- A name once recorded stays: undo must use the one under which the thing was made.
-with started as (
+-- No row, and nothing is written, where the execution is of another version by now.
+with held as materialized (
+    select id from engine.executions where id = %(execution_id)s and xmin = %(version)s::xid for update
+), started as (
     insert into engine.steps (execution_id, side, step, number, state, run_id, tries)
-    values (%(execution_id)s, %(side)s, %(step)s, %(number)s, 'started', %(run_id)s, 1)
+    select id, %(side)s, %(step)s, %(number)s, 'started', %(run_id)s, 1 from held
     on conflict (execution_id, side, step) do update
        set state = case when steps.state = 'waiting' and steps.token is not null then 'waiting' else 'started' end,
            run_id = excluded.run_id, tries = steps.tries + 1,
@@ -63,16 +68,19 @@ with started as (
       from started
 ), placed as (
     insert into engine.placements (tenant_id, names)
-    select %(tenant_id)s, %(new_names)s::jsonb where %(new_names)s::jsonb is not null
+    select %(tenant_id)s, %(new_names)s::jsonb from held where %(new_names)s::jsonb is not null
     on conflict (tenant_id) do update set names = excluded.names || placements.names
 ), shown as (
-    update engine.executions
+    update engine.executions e
        set step = case when %(side)s = 'do' then %(step)s else step end,
            progress = greatest(progress, %(progress)s), message = %(message)s, updated_at = now(),
            losses = case when %(side)s = 'do' then 0 else losses end
-     where id = %(execution_id)s
+      from held where e.id = held.id
+    returning e.step, e.progress, e.message, e.updated_at, e.losses, e.xmin::text as version
 )
-select token, started_at, answered, tries as attempt from started;
+select s.token, s.started_at, s.answered, s.tries as attempt,
+       e.step, e.progress, e.message, e.updated_at, e.losses, e.version
+  from started s, shown e;
 
 -- name: skip_step
 insert into engine.steps (execution_id, side, step, number, state, run_id, finished_at)
@@ -90,12 +98,14 @@ select %(execution_id)s, %(side)s, %(step)s, tries, %(run_id)s from counted
 returning number;
 
 -- name: finish_attempt
--- The effect is there: the attempt, the step, the history and the tenant's metadata say so at once. Nothing is written,
--- and the answer is true, where the attempt had ended before.
-with ended as (
+-- The effect is there: the attempt, the step, the history and the tenant's metadata say so at once. Nothing is written
+-- where the attempt had ended before, or where the execution is of another version by now.
+with held as materialized (
+    select id from engine.executions where id = %(execution_id)s and xmin = %(version)s::xid for update
+), ended as (
     update engine.attempts set ended_at = now(), outcome = 'done'
      where execution_id = %(execution_id)s and side = %(side)s and step = %(step)s and number = %(number)s
-       and ended_at is null
+       and ended_at is null and exists (select from held)
     returning number
 ), finished as (
     update engine.steps
@@ -112,7 +122,8 @@ with ended as (
     update tenant_management.tenants set metadata = metadata || %(metadata)s::jsonb
      where id = %(tenant_id)s and %(metadata)s::jsonb is not null and exists (select from ended)
 )
-select exists (select from engine.attempts
+select exists (select from held) as held,
+       exists (select from engine.attempts
                 where execution_id = %(execution_id)s and side = %(side)s and step = %(step)s and number = %(number)s
                   and ended_at is not null) as before;
 
