@@ -5,6 +5,7 @@ anew from time to time; when that works, this process is told to end.
 """
 
 import select
+from uuid import UUID
 
 import psycopg
 from dagster import DagsterEventType, DagsterInstance
@@ -56,10 +57,13 @@ def tell_waiting(instance: DagsterInstance, launches: Launches, reason: str) -> 
     """
     launches.say_why_they_wait(f"Waiting for a worker: {reason}"[:LONGEST])
     text = f"No worker can carry out this run: {reason}\n{WAY_OUT}"
-    for run_id in launches.waiting(AT_ONCE):
+
+    def tell(run_id: UUID) -> None:
         run = instance.get_run_by_id(str(run_id))
         if run is not None and not run.is_finished and not _told(instance, run.run_id, text):
             instance.report_engine_event(text, run)
+
+    launches.each_waiting(AT_ONCE, tell)
 
 
 def _told(instance: DagsterInstance, run_id: str, text: str) -> bool:

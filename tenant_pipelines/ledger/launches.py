@@ -218,9 +218,17 @@ class Launches:
         """How many runs wait for a worker, counted up to `limit`."""
         return int(self._database.run(lambda tx: tx.only("count_queued", limit=limit)["n"]))
 
-    def waiting(self, limit: int) -> list[UUID]:
-        """The runs that wait for a worker, oldest first."""
-        return [row["run_id"] for row in self._database.run(lambda tx: tx.all("waiting_launches", limit=limit))]
+    def each_waiting(self, limit: int, act: Callable[[UUID], None]) -> None:
+        """Act on each run that waits for a worker, oldest first, while nobody else takes it or acts on it.
+
+        Args: act: quick, and harmless when it is done twice.
+        """
+
+        def work(tx: Transaction) -> None:
+            for row in tx.all("lock_waiting_launches", limit=limit):
+                act(row["run_id"])
+
+        self._database.run(work)
 
     def say_why_they_wait(self, message: str) -> int:
         """Have the executions of the runs that wait say why; their first step says something else. Answers how many."""

@@ -1,5 +1,7 @@
 """What the runs that wait say while no worker has a code location."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
@@ -37,6 +39,16 @@ def test_each_run_that_waits_and_its_workflow_say_why_and_lose_nothing(warm: War
     after = warm.execution(first)
     assert after.losses == 0
     assert REASON not in (after.message or "")
+
+
+def test_workers_that_look_at_once_tell_it_once(warm: WarmStage) -> None:
+    execution = warm.start(warm.tenant())
+
+    with ThreadPoolExecutor(6) as threads:
+        for looked in [threads.submit(tell_waiting, warm.instance, warm.launches, REASON) for _ in range(12)]:
+            looked.result(timeout=60)
+
+    assert len(events(warm.instance, warm.run(execution.id))) == 1
 
 
 def test_another_reason_is_told_as_well_and_at_no_length(warm: WarmStage) -> None:

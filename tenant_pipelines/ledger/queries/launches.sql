@@ -88,8 +88,9 @@ select * from engine.launches where state = 'taken' and wish is not null order b
 -- Counted no further than anybody needs to know.
 select count(*) as n from (select from engine.launches where state = 'queued' limit %(limit)s) as waiting;
 
--- name: waiting_launches
-select run_id from engine.launches where state = 'queued' order by queued_at, run_id limit %(limit)s;
+-- name: lock_waiting_launches
+select run_id from engine.launches where state = 'queued' order by queued_at, run_id limit %(limit)s
+   for update skip locked;
 
 -- name: say_why_they_wait
 update engine.executions e set message = %(message)s
