@@ -107,11 +107,12 @@ class Witness:
             nonlocal status
             status = message.get("status", status)
             answered.append(message.get("body", b""))
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                # Before it is sent: whoever has the answer may look at what was kept.
+                self._judge(scope, b"".join(asked), status, b"".join(answered))
             await send(message)
 
         await self._app(scope, listening, speaking)
-        if status:
-            self._judge(scope, b"".join(asked), status, b"".join(answered))
 
     def _judge(self, scope: Scope, body: bytes, status: int, answer: bytes) -> None:
         method, path = scope["method"], scope["path"]
