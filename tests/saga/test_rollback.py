@@ -7,6 +7,7 @@ import pytest
 from tenant_pipelines.domain.failures import Answered, InfrastructureFailed, Outage, ResourceAlreadyExists
 from tenant_pipelines.domain.journal import Marker
 from tenant_pipelines.domain.outcomes import ObjectRef
+from tenant_pipelines.domain.retries import Group
 from tenant_pipelines.domain.tenant import Status
 from tenant_pipelines.domain.workflow import State
 from tenant_pipelines.operations.reconcile import reconcile
@@ -65,7 +66,21 @@ def test_a_permanent_failure_is_not_tried_again(company: Company, systems: Syste
     assert execution.error_code == "InfrastructureFailed"
 
 
+def test_another_pass_has_the_time_of_a_first_one_however_long_the_pause(company: Company, systems: Systems) -> None:
+    """The pause is longer than all attempts may take, as it is in the product for the database and the store."""
+    company.undo_retry_every = 1.0
+    assert company.retries[Group.STORAGE].all_attempts < company.undo_retry_every
+    systems.fail("deploy", Answered("Kubernetes", "said no"), times=2)
+    systems.fail("remove bucket", Answered("S3", "said no"), times=2)
+
+    execution = company.settle(company.provision("acme"))
+
+    assert (execution.state, systems.of("acme")) == (State.FAILED, set())
+    assert systems.calls.count("remove bucket") == 3
+
+
 def test_a_lost_call_is_looked_for_once_more_before_the_workflow_closes(company: Company, systems: Systems) -> None:
+    company.sweep_after = 2.0  # longer than it can take from the call to the look
     systems.fail("user", Outage.timed_out("Keycloak", "127.0.0.1", 8180), times=99)
     late: list[str] = []
 

@@ -179,9 +179,11 @@ select u.step from engine.steps u
          where a.execution_id = u.execution_id and a.side = 'undo' and a.step = u.step) < %(until)s;
 
 -- name: undo_once_more
--- Before another pass of a rollback: what failed, and what a lost call may have brought back, is undone again.
-update engine.steps u set state = 'started', started_at = now(), answered = 0, token = null
+-- Before another pass of a rollback: what a lost call may have brought back is undone again, like what has failed. Its
+-- time begins with its next attempt, however long the pause between the passes is.
+update engine.steps u
+   set state = 'failed', found = '[]', error = 'A call without an answer may still take effect', error_code = 'Lost'
   from engine.steps d
- where u.execution_id = %(execution_id)s and u.side = 'undo' and u.state in ('done', 'failed')
-   and d.execution_id = u.execution_id and d.side = 'do' and d.step = u.step and (d.lost or u.lost or u.state = 'failed')
+ where u.execution_id = %(execution_id)s and u.side = 'undo' and u.state = 'done'
+   and d.execution_id = u.execution_id and d.side = 'do' and d.step = u.step and (d.lost or u.lost)
 returning u.step;
