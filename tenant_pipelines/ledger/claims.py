@@ -87,6 +87,35 @@ def busy(running: Mapping[str, Any]) -> Refused:
     )
 
 
+def act(
+    tx: Transaction,
+    claimant: Claimant,
+    action: str,
+    *,
+    outcome: str = "done",
+    tenant_id: UUID | None = None,
+    execution: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> None:
+    """Write into the audit who does what, when and why, in the transaction that does it.
+
+    Args: tenant_id: whom it is about, where there is no execution. changes: what has changed by it.
+    """
+    tx.do(
+        "insert_action",
+        performed_by=claimant.by,
+        source=claimant.source,
+        action=action,
+        outcome=outcome,
+        tenant_id=execution["tenant_id"] if execution else tenant_id,
+        workflow_id=execution["workflow_id"] if execution else None,
+        run_id=execution["id"] if execution else None,
+        reason=claimant.reason,
+        request_id=claimant.request_id,
+        changes=dict(changes or {}),
+    )
+
+
 def remember(
     tx: Transaction,
     execution: Mapping[str, Any],

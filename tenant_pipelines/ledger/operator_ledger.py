@@ -13,7 +13,7 @@ from tenant_pipelines.domain.refusals import Code, Refused
 from tenant_pipelines.domain.tenant import KEY, Tenant
 from tenant_pipelines.domain.workflow import Execution, Kind, Leftover, State
 from tenant_pipelines.ledger import confirmation, endings, lost_workers
-from tenant_pipelines.ledger.claims import Claimant, claim_provision, remember
+from tenant_pipelines.ledger.claims import Claimant, act, claim_provision, remember
 from tenant_pipelines.ledger.confirmation import Received
 from tenant_pipelines.ledger.database import Database, Transaction
 from tenant_pipelines.ledger.launches import refuse_when_full
@@ -70,7 +70,7 @@ class OperatorLedger:
             )
             if new.plan_id is not None:
                 tx.do("insert_subscription", tenant_id=tenant_id, plan_id=new.plan_id)
-            _act(tx, claimant, "create_tenant", tenant_id=tenant_id, changes={"key": new.key, "tier": new.tier})
+            act(tx, claimant, "create_tenant", tenant_id=tenant_id, changes={"key": new.key, "tier": new.tier})
             return tenant_of(tx.only("tenant_with_all", tenant_id=tenant_id))
 
         try:
@@ -199,7 +199,7 @@ class OperatorLedger:
                 return Received.NO_EFFECT, execution_of(row)
             remember(tx, row, "WorkflowExecutionSignaled", details={"signal": name, "by": claimant.by})
             received = confirmation.receive(tx, row, step, payload)
-            _act(tx, claimant, f"signal {name}", execution=row, changes={"effect": received.value})
+            act(tx, claimant, f"signal {name}", execution=row, changes={"effect": received.value})
             return received, execution_of(tx.only("execution", id=row["id"]))
 
         return self.database.run(work)
@@ -305,31 +305,7 @@ def _wish_cancelled(tx: Transaction, execution: DictRow, claimant: Claimant) -> 
     if wished is None:
         return
     remember(tx, execution, "WorkflowExecutionCancelRequested", details={"by": claimant.by})
-    _act(tx, claimant, "cancel", execution=execution)
-
-
-def _act(
-    tx: Transaction,
-    claimant: Claimant,
-    action: str,
-    *,
-    tenant_id: UUID | None = None,
-    execution: DictRow | None = None,
-    changes: Mapping[str, Any] | None = None,
-) -> None:
-    tx.do(
-        "insert_action",
-        performed_by=claimant.by,
-        source=claimant.source,
-        action=action,
-        outcome="done",
-        tenant_id=execution["tenant_id"] if execution else tenant_id,
-        workflow_id=execution["workflow_id"] if execution else None,
-        run_id=execution["id"] if execution else None,
-        reason=claimant.reason,
-        request_id=claimant.request_id,
-        changes=dict(changes or {}),
-    )
+    act(tx, claimant, "cancel", execution=execution)
 
 
 def _taken(error: psycopg.errors.UniqueViolation, new: NewRow) -> Refused:

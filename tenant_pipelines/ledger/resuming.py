@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 from tenant_pipelines.domain.refusals import Code, Refused
 from tenant_pipelines.domain.tenant import Status
 from tenant_pipelines.domain.workflow import Execution, Side, State, StepState
-from tenant_pipelines.ledger.claims import PROVISION_ERRORS, Claimant, busy, remember
+from tenant_pipelines.ledger.claims import PROVISION_ERRORS, Claimant, act, busy, remember
 from tenant_pipelines.ledger.database import Database, Transaction
 from tenant_pipelines.ledger.rows import execution_of
 from tenant_pipelines.ledger.steps import open_steps
@@ -74,17 +74,5 @@ def _insert(tx: Transaction, ended: DictRow, run_id: UUID, catalogue: Catalogue,
     tx.do("set_metadata", tenant_id=ended["tenant_id"], drop=PROVISION_ERRORS, metadata={})
     resumed = {"by": claimant.by, "reason": claimant.reason, "resumes": str(ended["id"])}
     remember(tx, execution, "WorkflowExecutionStarted", details=resumed)
-    tx.do(
-        "insert_action",
-        performed_by=claimant.by,
-        source=claimant.source,
-        action="restart",
-        outcome="done",
-        tenant_id=ended["tenant_id"],
-        workflow_id=ended["workflow_id"],
-        run_id=run_id,
-        reason=claimant.reason,
-        request_id=claimant.request_id,
-        changes={"resumes": str(ended["id"])},
-    )
+    act(tx, claimant, "restart", execution=execution, changes={"resumes": str(ended["id"])})
     return execution

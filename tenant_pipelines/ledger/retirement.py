@@ -18,7 +18,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from tenant_pipelines.domain.retention import Kind
-from tenant_pipelines.ledger.claims import Claimant
+from tenant_pipelines.ledger.claims import Claimant, act
 from tenant_pipelines.ledger.database import Database, Transaction
 from tenant_pipelines.ledger.personal import COLUMNS, HIDDEN, redacted
 
@@ -212,19 +212,7 @@ class Retirement:
         """Into the audit, unless nothing was done; answers how many things it was done to."""
         changes = {kind.value: count for kind, count in counts.items() if count}
         if changes or outcome == "begun":
-            tx.do(
-                "insert_action",
-                performed_by=self._by.by,
-                source=self._by.source,
-                action="purge",
-                outcome=outcome,
-                tenant_id=None,
-                workflow_id=None,
-                run_id=None,
-                reason=self._by.reason,
-                request_id=self._by.request_id,
-                changes=changes,
-            )
+            act(tx, self._by, "purge", outcome=outcome, changes=changes)
         return sum(changes.values())
 
     def _done(self, kind: Kind, query: str, ids: Collection[UUID]) -> int:

@@ -1,6 +1,5 @@
 """What a step costs: few statements, each of which says all that there is to say."""
 
-from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 from uuid import uuid4
@@ -11,7 +10,6 @@ import pytest
 from tenant_pipelines.domain.outcomes import Created, ObjectRef
 from tenant_pipelines.domain.refusals import Refused
 from tenant_pipelines.domain.workflow import Execution, Side
-from tenant_pipelines.ledger.database import Transaction
 from tenant_pipelines.ledger.run_ledger import RunLedger
 from tenant_pipelines.provisioning.catalogue import PROVISIONING
 from tenant_pipelines.saga.ledger import Begun
@@ -22,20 +20,6 @@ from tests.operations.stage import HeardCompany, all_of, new_key
 FIRST, SECOND, *_ = PROVISIONING.steps
 BUCKET = ObjectRef("s3", "bucket", "bucket", "1")
 MADE = Done([Created(BUCKET)], facts={"bucket": "1"}, metadata={"storageBucket": "bucket"})
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the queries, in their order."""
-    names: list[str] = []
-    run = Transaction._run
-
-    def noted(tx: Transaction, query: str, values: Mapping[str, object]) -> psycopg.Cursor[dict[str, object]]:
-        names.append(query)
-        return run(tx, query, values)
-
-    monkeypatch.setattr(Transaction, "_run", noted)
-    return names
 
 
 def claimed(company: HeardCompany) -> Execution:

@@ -26,20 +26,6 @@ LOCK = "lock_execution_of_run"
 SOON = 20.0
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the queries, in their order."""
-    names: list[str] = []
-    run = Transaction._run
-
-    def noted(tx: Transaction, query: str, values: Mapping[str, object]) -> psycopg.Cursor[dict[str, object]]:
-        names.append(query)
-        return run(tx, query, values)
-
-    monkeypatch.setattr(Transaction, "_run", noted)
-    return names
-
-
 class Scene:
     """A run that has taken its first step."""
 
